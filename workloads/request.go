@@ -14,9 +14,10 @@ type Request struct {
 	Session int64    // conversation it belongs to, 0 if none
 
 	// Prefix names the leading parts of the prompt, each PrefixBlock tokens
-	// long (the last may be partial). Requests whose first k names are equal share
-	// the KV cache of those k parts. A source may reuse the slice's memory only
-	// after the request has finished. Nil means that nothing is shared.
+	// long (the last may be partial), and may go on over the output, which a later
+	// turn of the conversation repeats in its prompt. Requests whose first k names
+	// are equal share the KV cache of those k parts. A source may reuse the slice's
+	// memory only after the request has finished. Nil means that nothing is shared.
 	Prefix      []uint64
 	PrefixBlock int32
 }

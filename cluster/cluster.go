@@ -1,0 +1,261 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"orrery/hwmodel"
+	"orrery/policies/batch"
+	"orrery/policies/route"
+	"orrery/sim"
+	"orrery/workloads"
+)
+
+// Config is everything that decides a run. Values in it are used by one run only:
+// policies, cost models and sources have state.
+type Config struct {
+	Replicas []ReplicaConfig
+	Router   route.Policy // nil for round robin
+	Source   workloads.Source
+	Record   []Recorder
+
+	Requests int64    // stop accepting after this many requests, 0 for no limit
+	Until    sim.Time // cut the run at this time, 0 for when all requests have ended
+	// LateGap is the gap between two tokens of a request above which the gap is
+	// counted in Served.LateGaps, 0 to count none.
+	LateGap time.Duration
+	// FirstToken says which iteration emits a request's first token.
+	FirstToken Emission
+	// Step forbids crossing stretches of equal iterations in one jump. Results are
+	// the same either way; tests use it to prove that.
+	Step bool
+	// Progress, if set, is told now and then how far the run is.
+	Progress func(now sim.Time, arrived, ended int64)
+}
+
+// Emission says when a request's first token appears.
+type Emission uint8
+
+const (
+	// WithPrefill emits the first token with the last chunk of the prompt, as
+	// engines do.
+	WithPrefill Emission = iota
+	// WithDecode emits it with the first decode, as the OSDI 2024 artefact of
+	// Sarathi-Serve does: a request of n tokens decodes n times, TTFT is taken at the
+	// end of the prefill, and the gap from there to the first decode counts as zero.
+	WithDecode
+)
+
+// ReplicaConfig describes one replica.
+type ReplicaConfig struct {
+	Policy      batch.Policy
+	Cost        hwmodel.CostModel
+	MaxLen      int   // longest sequence served, prompt and output, tokens
+	Blocks      int64 // KV blocks of one replica
+	BlockTokens int   // tokens of one block
+	PrefixCache bool
+	// HostBlocks is the room for swapped-out blocks in host memory, and BlockBytes
+	// the bytes of one block over all devices of the replica.
+	HostBlocks int64
+	BlockBytes int64
+}
+
+// Outcome is what a run says about itself; all else is in the log.
+type Outcome struct {
+	End      sim.Time // time of the last event, or of the cut
+	Arrived  int64
+	Finished int64
+	Rejected int64
+	// Unfinished counts requests under way when the run ended.
+	Unfinished int64
+	// Stopped tells that the context ended the run early.
+	Stopped bool
+	Events  uint64
+}
+
+// ErrStalled says that a policy stopped planning with work left to do.
+var ErrStalled = errors.New("cluster: the batch policy plans nothing although requests wait and no work is in flight")
+
+// Cluster is a gateway and its replicas during one run.
+type Cluster struct {
+	cfg      Config
+	engine   sim.Engine
+	replicas []replica
+	loads    []route.Replica
+	respond  workloads.Responder // the source, if it wants to know of completions
+
+	arrive, finish, decide sim.Action
+	nextArrival            sim.Time
+	out                    Outcome
+	rec                    Record // reused for every record
+	stop                   atomic.Bool
+}
+
+// Run simulates cfg from time zero. The error is ErrStalled, or says what is wrong
+// with cfg, or what went wrong in the source or a cost model; a cancelled context
+// is not an error (see Outcome.Stopped).
+func Run(ctx context.Context, cfg Config) (Outcome, error) {
+	c, err := newCluster(cfg)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer context.AfterFunc(ctx, func() { c.stop.Store(true) })()
+	c.scheduleArrival()
+	until := cfg.Until
+	if until == 0 {
+		until = sim.Forever
+	}
+	c.engine.Run(until)
+	return c.close(until)
+}
+
+func newCluster(cfg Config) (*Cluster, error) {
+	if len(cfg.Replicas) == 0 {
+		return nil, errors.New("cluster: no replicas")
+	}
+	if cfg.Source == nil {
+		return nil, errors.New("cluster: no source of requests")
+	}
+	if cfg.Router == nil {
+		cfg.Router = &route.RoundRobin{}
+	}
+	c := &Cluster{cfg: cfg, nextArrival: sim.Forever}
+	c.respond, _ = cfg.Source.(workloads.Responder)
+	c.finish = c.engine.On(sim.Finish, "finish", c.onFinish)
+	c.arrive = c.engine.On(sim.Arrive, "arrive", c.onArrive)
+	c.decide = c.engine.On(sim.Decide, "decide", c.onDecide)
+	c.loads = make([]route.Replica, len(cfg.Replicas))
+	c.replicas = make([]replica, len(cfg.Replicas))
+	for i := range cfg.Replicas {
+		if err := c.replicas[i].init(c, int32(i), &cfg.Replicas[i]); err != nil {
+			return nil, fmt.Errorf("replica %d: %w", i, err)
+		}
+	}
+	return c, nil
+}
+
+// The three handlers below are the whole life of a run: requests arrive, replicas
+// decide, iterations finish.
+
+func (c *Cluster) onArrive(now sim.Time, _ uint32) {
+	if now != c.nextArrival {
+		return // the source has since named an earlier time
+	}
+	c.out.End = now
+	for {
+		at, ok := c.cfg.Source.Peek()
+		if !ok || at > now || c.full() {
+			break
+		}
+		req := c.cfg.Source.Next()
+		req.ID = c.out.Arrived
+		c.out.Arrived++
+		c.admit(now, &req)
+	}
+	if c.stop.Load() {
+		c.engine.Stop()
+	}
+	if c.cfg.Progress != nil && c.out.Arrived%512 == 0 {
+		c.cfg.Progress(now, c.out.Arrived, c.out.Finished+c.out.Rejected)
+	}
+	c.nextArrival = sim.Forever
+	c.scheduleArrival()
+}
+
+func (c *Cluster) onDecide(now sim.Time, i uint32) {
+	if c.stop.Load() {
+		c.engine.Stop()
+	}
+	c.replicas[i].next(now)
+}
+
+func (c *Cluster) onFinish(now sim.Time, i uint32) { c.replicas[i].complete(now) }
+
+// admit routes a request that has just arrived.
+func (c *Cluster) admit(now sim.Time, req *workloads.Request) {
+	served := Served{Request: *req, Scheduled: Never, First: Never, Last: Never, Replica: none}
+	c.record(Record{What: Arrived, At: now, Replica: none, Request: &served})
+	i := c.cfg.Router.Route(now, req, c.loads)
+	r := &c.replicas[i]
+	served.Replica = int32(i)
+	if reason := r.refuse(req); reason != "" {
+		c.out.Rejected++
+		c.record(Record{What: Rejected, At: now, Replica: int32(i), Request: &served, Reason: reason})
+		c.ended(req, now)
+		return
+	}
+	c.record(Record{What: Routed, At: now, Replica: int32(i), Request: &served})
+	c.loads[i].Outstanding++
+	c.loads[i].Tokens += int64(req.Prompt)
+	r.submit(now, &served)
+}
+
+func (c *Cluster) full() bool { return c.cfg.Requests > 0 && c.out.Arrived >= c.cfg.Requests }
+
+func (c *Cluster) scheduleArrival() {
+	at, ok := c.cfg.Source.Peek()
+	if !ok || at >= c.nextArrival || c.full() {
+		return
+	}
+	c.nextArrival = max(at, c.engine.Now())
+	c.engine.At(c.nextArrival, c.arrive, 0)
+}
+
+// ended tells a source that waits for completions about one.
+func (c *Cluster) ended(req *workloads.Request, now sim.Time) {
+	if c.respond != nil {
+		c.respond.Done(req, now)
+		c.scheduleArrival()
+	}
+}
+
+func (c *Cluster) finished(s *Served, now sim.Time) {
+	c.out.Finished++
+	l := &c.loads[s.Replica]
+	l.Outstanding--
+	l.Tokens -= int64(s.Request.Prompt)
+	c.record(Record{What: Finished, At: now, Replica: s.Replica, Request: s})
+	c.ended(&s.Request, now)
+}
+
+func (c *Cluster) record(r Record) {
+	if len(c.cfg.Record) == 0 {
+		return
+	}
+	c.rec = r
+	for _, w := range c.cfg.Record {
+		w.Record(&c.rec)
+	}
+}
+
+// close ends the run at its last event or its cut.
+func (c *Cluster) close(until sim.Time) (Outcome, error) {
+	c.out.Stopped = c.stop.Load()
+	if c.engine.Pending() > 0 && !c.out.Stopped {
+		c.out.End = until
+	}
+	stalled := false
+	for i := range c.replicas {
+		r := &c.replicas[i]
+		r.settle(c.out.End)
+		stalled = stalled || r.flying == 0 && r.queue.n+r.held.n+r.swapped.n > 0
+		r.abandon(c.out.End)
+	}
+	c.out.Events = c.engine.Fired()
+	type failing interface{ Err() error }
+	if f, ok := c.cfg.Source.(failing); ok && f.Err() != nil {
+		return c.out, f.Err()
+	}
+	for i := range c.cfg.Replicas {
+		if f, ok := c.cfg.Replicas[i].Cost.(failing); ok && f.Err() != nil {
+			return c.out, f.Err()
+		}
+	}
+	if stalled && !c.out.Stopped && c.engine.Pending() == 0 {
+		return c.out, ErrStalled
+	}
+	return c.out, nil
+}

@@ -1,0 +1,300 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+
+	"orrery/hwmodel"
+	"orrery/policies/batch"
+	"orrery/sim"
+	"orrery/workloads"
+)
+
+// replica is one copy of a model: a queue, the sequences it has admitted, their
+// memory, and the micro-batches in flight. It is told the time and never asks.
+type replica struct {
+	c        *Cluster
+	index    int32
+	policy   batch.Policy
+	limits   batch.Limits
+	cost     hwmodel.CostModel
+	maxLen   int
+	mem      memory
+	host     sim.Ledger // blocks swapped out to host memory
+	kvBytes  int64      // of one block
+	reserve  int64      // blocks that an admission must leave free
+	freeSlot []int32
+
+	seqs     []sequence
+	queue    list    // waiting, oldest first, pre-empted ones before others
+	held     list    // admitted, oldest first
+	swapped  list    // swapped out, first out first
+	partials []int32 // held sequences with prompt left to finish, oldest first
+	groups   []*group
+	spare    []*group
+
+	plan      plan
+	flights   []microBatch // ring of unfinished micro-batches, in order
+	first     int          // index of the oldest in flights
+	flying    int          // how many
+	stageFree []sim.Time   // when each stage has done all it was given
+	deciding  bool         // a decision is scheduled
+	iteration int64
+}
+
+// microBatch is one planned iteration, or a stretch of equal ones, on its way
+// through the pipeline.
+type microBatch struct {
+	it     Iteration
+	chunks []plannedChunk
+	group  *group // what decodes, nil for nobody
+	steps  []step // the iterations of the stretch; one, unless only decodes were planned
+}
+
+type plannedChunk struct {
+	slot  int32
+	epoch uint32
+	upTo  int32 // tokens computed when it has ended
+	last  bool  // completes the prompt
+}
+
+// step is one iteration of a stretch on a replica without pipeline.
+type step struct {
+	end    sim.Time
+	host   time.Duration
+	device sim.Time // start of the device work
+	done   sim.Time // its end
+}
+
+// maxJump bounds the iterations priced ahead, since an arrival voids those after
+// it.
+const maxJump = 64
+
+func (r *replica) init(c *Cluster, index int32, cfg *ReplicaConfig) error {
+	switch {
+	case cfg.Policy == nil || cfg.Cost == nil:
+		return fmt.Errorf("needs a policy and a cost model")
+	case cfg.MaxLen < 1 || cfg.BlockTokens < 1:
+		return fmt.Errorf("longest sequence of %d tokens, blocks of %d: both must be at least 1", cfg.MaxLen, cfg.BlockTokens)
+	case cfg.Blocks < 1:
+		return fmt.Errorf("no memory is left for the KV cache")
+	}
+	*r = replica{
+		c: c, index: index, policy: cfg.Policy, limits: cfg.Policy.Limits(cfg.MaxLen), cost: cfg.Cost, maxLen: cfg.MaxLen,
+		mem: newMemory(cfg.Blocks, cfg.BlockTokens, cfg.PrefixCache), host: sim.NewLedger(cfg.HostBlocks), kvBytes: cfg.BlockBytes,
+		queue: newList(), held: newList(), swapped: newList(),
+		flights:   make([]microBatch, cfg.Cost.Stages()),
+		stageFree: make([]sim.Time, cfg.Cost.Stages()),
+	}
+	r.plan.r = r
+	r.reserve = int64(r.limits.Watermark * float64(cfg.Blocks))
+	if need := r.mem.blocks(int64(cfg.MaxLen)); r.limits.Reserve == batch.ReserveMax && need > cfg.Blocks {
+		return fmt.Errorf("the policy reserves blocks for the longest sequence (%d tokens, %d blocks), but the KV cache has %d; lower the longest sequence or add memory", cfg.MaxLen, need, cfg.Blocks)
+	}
+	return nil
+}
+
+// refuse returns why the replica can never serve a request, or nothing.
+func (r *replica) refuse(q *workloads.Request) string {
+	total := int64(q.Prompt) + int64(q.Output)
+	switch {
+	case q.Prompt < 1 || q.Output < 1:
+		return "needs at least one prompt token and one output token"
+	case total > int64(r.maxLen):
+		return "longer than the longest sequence served"
+	case r.limits.Reserve != batch.ReserveMax && r.mem.blocks(total) > r.mem.ledger.Capacity()-r.reserve:
+		return "needs more KV memory than the replica has"
+	}
+	return ""
+}
+
+// submit puts a request at the end of the queue.
+func (r *replica) submit(now sim.Time, s *Served) {
+	var i int32
+	if k := len(r.freeSlot); k > 0 {
+		i = r.freeSlot[k-1]
+		r.freeSlot = r.freeSlot[:k-1]
+	} else {
+		i = int32(len(r.seqs))
+		r.seqs = append(r.seqs, sequence{})
+	}
+	q := &r.seqs[i]
+	epoch, names := q.epoch, q.names
+	*q = sequence{out: *s, epoch: epoch, names: names[:0], Seq: batch.Seq{
+		ID: s.ID, Arrived: s.Arrived, Tenant: s.Tenant, Turn: s.Turn, Prompt: s.Request.Prompt, Slot: i,
+	}}
+	r.queue.pushBack(r.seqs, i)
+	if r.flying > 0 && len(r.flights) == 1 {
+		r.cut(now)
+	}
+	r.wake(now)
+}
+
+// wake schedules a decision for the next instant at which one can be taken.
+func (r *replica) wake(now sim.Time) {
+	if !r.deciding && r.flying < len(r.flights) {
+		r.deciding = true
+		r.c.engine.At(max(now, r.stageFree[0]), r.c.decide, uint32(r.index))
+	}
+}
+
+// next asks the policy for an iteration and starts it.
+func (r *replica) next(now sim.Time) {
+	r.deciding = false
+	if r.flying == len(r.flights) || now < r.stageFree[0] {
+		return
+	}
+	m := &r.flights[(r.first+r.flying)%len(r.flights)]
+	r.plan.begin(now, m)
+	r.policy.Plan(&r.plan)
+	if m.it.Batch.Tokens() == 0 && r.plan.preempted > 0 {
+		// Everything that ran was pre-empted; the memory it gave up serves the head
+		// of the queue at once.
+		swap := m.it.Batch.SwapBytes
+		r.plan.begin(now, m)
+		m.it.Batch.SwapBytes = swap
+		r.policy.Plan(&r.plan)
+	}
+	if m.it.Batch.Tokens() == 0 {
+		return
+	}
+	r.plan.end()
+	r.flying++
+	if len(r.flights) == 1 {
+		r.launch(m)
+	} else {
+		r.launchPipelined(m)
+	}
+}
+
+// launch starts m on a replica without pipeline and, if the policy promised to
+// decide the same again, the iterations that must follow it: those before the next
+// sequence finishes or memory runs short.
+func (r *replica) launch(m *microBatch) {
+	b := m.it.Batch
+	m.steps = append(m.steps[:0], r.price(m.it.Start, &b))
+	if r.plan.steady && len(m.chunks) == 0 && r.plan.preempted == 0 && b.SwapBytes == 0 && !r.c.cfg.Step {
+		g := m.group
+		count, free, last := g.count, r.mem.free(), r.nextFinish(g)
+		for count < last && len(m.steps) < maxJump {
+			wanted := r.wanted(g, count)
+			if r.short(wanted, free) {
+				break
+			}
+			free -= wanted
+			count++
+			b.DecodeContext += int64(g.n)
+			m.steps = append(m.steps, r.price(m.steps[len(m.steps)-1].end, &b))
+		}
+	}
+	end := m.steps[len(m.steps)-1].end
+	r.stageFree[0] = end
+	r.c.engine.At(end, r.c.finish, uint32(r.index))
+}
+
+// price returns when an iteration that starts at start does what.
+func (r *replica) price(start sim.Time, b *hwmodel.Batch) step {
+	host, overlapped := r.cost.Host(b)
+	device := r.cost.Stage(0, b)
+	if overlapped {
+		return step{end: start.Add(max(host, device)), host: host, device: start, done: start.Add(device)}
+	}
+	begin := start.Add(host)
+	end := begin.Add(device)
+	return step{end: end, host: host, device: begin, done: end}
+}
+
+// cut shortens the stretch in flight to the iteration that is running at now,
+// since a request has arrived that may change what follows.
+func (r *replica) cut(now sim.Time) {
+	m := &r.flights[r.first]
+	n := len(m.steps)
+	if n == 1 || m.steps[n-2].end < now {
+		return
+	}
+	// Arrivals come early in the stretches of a busy replica: search from the front.
+	k := 0
+	for m.steps[k].end < now {
+		k++
+	}
+	m.steps = m.steps[:k+1]
+	end := m.steps[k].end
+	r.stageFree[0] = end
+	r.c.engine.At(end, r.c.finish, uint32(r.index))
+}
+
+// launchPipelined sends m through the stages of the pipeline.
+func (r *replica) launchPipelined(m *microBatch) {
+	it := &m.it
+	host, overlapped := r.cost.Host(&it.Batch)
+	send := r.cost.Send(&it.Batch)
+	it.Host = host
+	it.Stages = it.Stages[:0]
+	ready := it.Start
+	if !overlapped {
+		ready = ready.Add(host)
+	}
+	for s := range r.stageFree {
+		start := max(ready, r.stageFree[s])
+		end := start.Add(r.cost.Stage(s, &it.Batch))
+		it.Stages = append(it.Stages, Span{start, end})
+		r.stageFree[s] = end
+		ready = end.Add(send)
+	}
+	end := it.Stages[len(it.Stages)-1].End
+	if overlapped {
+		end = max(end, it.Start.Add(host))
+		r.stageFree[0] = max(r.stageFree[0], it.Start.Add(host))
+	}
+	m.steps = append(m.steps[:0], step{end: end})
+	r.c.engine.At(end, r.c.finish, uint32(r.index))
+	r.wake(it.Start)
+}
+
+// complete applies the oldest micro-batch if now is its end. Ends of stretches
+// that were cut fire too, and find that it is not.
+func (r *replica) complete(now sim.Time) {
+	if r.flying == 0 {
+		return
+	}
+	m := &r.flights[r.first]
+	if m.steps[len(m.steps)-1].end != now {
+		return
+	}
+	for i := range m.steps {
+		r.apply(m, i)
+	}
+	r.land(m, now)
+	r.first = (r.first + 1) % len(r.flights)
+	r.flying--
+	r.wake(now)
+}
+
+// settle applies the iterations of an unfinished stretch that had ended at now.
+func (r *replica) settle(now sim.Time) {
+	if r.flying == 0 || len(r.flights) > 1 {
+		return
+	}
+	m := &r.flights[r.first]
+	for i := range m.steps {
+		if m.steps[i].end > now {
+			break
+		}
+		r.apply(m, i)
+	}
+}
+
+// abandon records what the end of the run leaves unfinished.
+func (r *replica) abandon(now sim.Time) {
+	for _, l := range []list{r.held, r.swapped, r.queue} {
+		for i := l.head; i != none; i = r.seqs[i].next {
+			s := &r.seqs[i]
+			r.sync(s)
+			if g := s.group; g != nil {
+				s.out.Emitted -= int32(g.count - g.emitted) // planned, but not there yet
+			}
+			r.c.out.Unfinished++
+			r.c.record(Record{What: Unfinished, At: now, Replica: r.index, Request: &s.out})
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package batch
+
+// VLLM is the scheduler of vLLM before V1 (Kwon et al., SOSP 2023): prompts come
+// first, whole and in iterations of their own, while every decode waits;
+// otherwise all sequences decode. It is the baseline of the Sarathi-Serve paper.
+type VLLM struct {
+	MaxSeqs   int // max_num_seqs
+	MaxTokens int // max_num_batched_tokens of a prompt iteration; 0 for the model's longest sequence
+	// Watermark is the share of blocks that an admission leaves free.
+	Watermark float64
+	// Swap moves pre-empted sequences to host memory instead of recomputing them.
+	Swap bool
+
+	maxTokens int
+}
+
+// Limits implements [Policy].
+func (v *VLLM) Limits(maxLen int) Limits {
+	v.maxTokens = v.MaxTokens
+	if v.maxTokens == 0 {
+		v.maxTokens = maxLen
+	}
+	return Limits{MaxSeqs: v.MaxSeqs, MaxTokens: v.maxTokens, Watermark: v.Watermark, StrictAppend: true, Swap: v.Swap}
+}
+
+// Plan implements [Policy].
+func (v *VLLM) Plan(p Plan) {
+	// Swapped sequences come before waiting ones: no prompt starts while one is out.
+	for h := p.Head(); h != nil && p.Swapped() == nil; h = p.Head() {
+		n := h.Left()
+		if p.Tokens()+n > v.maxTokens || p.Held() >= v.MaxSeqs || !p.Admit(n) {
+			break
+		}
+	}
+	if p.Tokens() > 0 {
+		return
+	}
+	if p.DecodeAll() == 0 {
+		for p.Swapped() != nil && p.SwapIn() {
+		}
+	}
+	p.Steady()
+}

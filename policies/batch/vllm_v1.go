@@ -1,0 +1,118 @@
+package batch
+
+// VLLMV1 is the scheduler of vLLM V1 (2025): no phases, one token budget, running
+// sequences first in the order of their admission, KV blocks taken chunk by
+// chunk, pre-emption by recomputation of the last to be admitted.
+type VLLMV1 struct {
+	MaxSeqs int
+	Budget  int // max_num_batched_tokens
+	// LongPrefill caps the chunk of one prompt, 0 for no cap
+	// (long_prefill_token_threshold).
+	LongPrefill int
+	// AdmitPartial admits a request when its first chunk fits. Otherwise its
+	// whole prompt must fit the free blocks, as newer versions demand, so that
+	// half-computed prompts do not deadlock the memory.
+	AdmitPartial bool
+
+	chunks []chunk // reused between calls
+}
+
+type chunk struct {
+	seq *Seq
+	n   int
+}
+
+// Limits implements [Policy].
+func (v *VLLMV1) Limits(int) Limits {
+	return Limits{MaxSeqs: v.MaxSeqs, MaxTokens: max(v.Budget, v.MaxSeqs), Reserve: ReserveChunk, Pipelined: true}
+}
+
+// Plan implements [Policy].
+func (v *VLLMV1) Plan(p Plan) {
+	preempted, left := v.planRunning(p)
+	if preempted == 0 {
+		for h := p.Head(); h != nil && left > 0 && p.Held() < v.MaxSeqs; h = p.Head() {
+			n := v.cap(h, left)
+			if !v.AdmitPartial && !v.fits(p, h) || !p.Admit(n) {
+				break
+			}
+			left -= n
+		}
+	}
+	p.Steady()
+}
+
+// planRunning plans the admitted sequences and returns how many were pre-empted
+// and how much of the budget is left.
+func (v *VLLMV1) planRunning(p Plan) (preempted, left int) {
+	left = v.Budget
+	all := p.Decodes()
+	v.chunks = v.chunks[:0]
+	for range p.Prefilling() {
+		v.chunks = append(v.chunks, chunk{})
+	}
+	if len(v.chunks) == 0 && all <= left {
+		return p.DecodeAll(), left - all
+	}
+	// Walk in order of admission to see who gets a share of the budget; only if
+	// it runs out before the last decode does the order make a difference.
+	v.chunks = v.chunks[:0]
+	decodes := 0
+	for s := range p.Running() {
+		if left == 0 {
+			break
+		}
+		if s.Left() > 0 {
+			n := v.cap(s, left)
+			v.chunks = append(v.chunks, chunk{s, n})
+			left -= n
+		} else {
+			v.chunks = append(v.chunks, chunk{s, 0})
+			decodes++
+			left--
+		}
+	}
+	if decodes == all {
+		preempted = p.DecodeAll()
+	}
+	for _, c := range v.chunks {
+		if c.n == 0 && decodes == all {
+			continue
+		}
+		for !v.take(p, c) {
+			y := p.Youngest()
+			if y == nil {
+				return preempted, left
+			}
+			p.Preempt(y)
+			preempted++
+			if y == c.seq {
+				return preempted, left
+			}
+		}
+	}
+	return preempted, left
+}
+
+// take plans c. A sequence that has meanwhile been pre-empted needs nothing.
+func (v *VLLMV1) take(p Plan, c chunk) bool {
+	if c.seq.Computed == 0 {
+		return true
+	}
+	if c.n == 0 {
+		return p.Decode(c.seq)
+	}
+	return p.Chunk(c.seq, c.n)
+}
+
+func (v *VLLMV1) cap(s *Seq, left int) int {
+	n := min(s.Left(), left)
+	if v.LongPrefill > 0 {
+		n = min(n, v.LongPrefill)
+	}
+	return n
+}
+
+// fits reports whether the whole prompt of the waiting sequence h fits the free
+// blocks.
+func (v *VLLMV1) fits(p Plan, h *Seq) bool { return p.Blocks(h.Left()) <= p.FreeBlocks() }
