@@ -87,11 +87,15 @@ type Cluster struct {
 	loads    []route.Replica
 	respond  workloads.Responder // the source, if it wants to know of completions
 
-	arrive, finish, decide sim.Action
-	nextArrival            sim.Time
-	out                    Outcome
-	rec                    Record // reused for every record
-	stop                   atomic.Bool
+	arrive, finish, decide, release sim.Action
+
+	nextArrival sim.Time
+	gateway     []Served // requests that the router keeps back, oldest first
+	releasing   bool     // the router is about to be asked again
+	out         Outcome
+	rec         Record // reused for every record
+	served      Served // likewise for every arrival
+	stop        atomic.Bool
 }
 
 // Run simulates cfg from time zero. The error is ErrStalled, or says what is wrong
@@ -126,6 +130,7 @@ func newCluster(cfg Config) (*Cluster, error) {
 	c.respond, _ = cfg.Source.(workloads.Responder)
 	c.finish = c.engine.On(sim.Finish, "finish", c.onFinish)
 	c.arrive = c.engine.On(sim.Arrive, "arrive", c.onArrive)
+	c.release = c.engine.On(sim.Arrive, "release", c.onRelease)
 	c.decide = c.engine.On(sim.Decide, "decide", c.onDecide)
 	c.loads = make([]route.Replica, len(cfg.Replicas))
 	c.replicas = make([]replica, len(cfg.Replicas))
@@ -137,8 +142,8 @@ func newCluster(cfg Config) (*Cluster, error) {
 	return c, nil
 }
 
-// The three handlers below are the whole life of a run: requests arrive, replicas
-// decide, iterations finish.
+// The handlers below are the whole life of a run: requests arrive (and may be kept
+// at the gateway and released), replicas decide, iterations finish.
 
 func (c *Cluster) onArrive(now sim.Time, _ uint32) {
 	if now != c.nextArrival {
@@ -150,10 +155,10 @@ func (c *Cluster) onArrive(now sim.Time, _ uint32) {
 		if !ok || at > now || c.full() {
 			break
 		}
-		req := c.cfg.Source.Next()
-		req.ID = c.out.Arrived
+		c.served = Served{Request: c.cfg.Source.Next(), Scheduled: Never, First: Never, Last: Never, Replica: none}
+		c.served.ID = c.out.Arrived
 		c.out.Arrived++
-		c.admit(now, &req)
+		c.admit(now, &c.served)
 	}
 	if c.stop.Load() {
 		c.engine.Stop()
@@ -165,6 +170,16 @@ func (c *Cluster) onArrive(now sim.Time, _ uint32) {
 	c.scheduleArrival()
 }
 
+// onRelease asks the router again about the requests it kept back.
+func (c *Cluster) onRelease(now sim.Time, _ uint32) {
+	c.releasing = false
+	n := 0
+	for n < len(c.gateway) && c.route(now, &c.gateway[n]) {
+		n++
+	}
+	c.gateway = append(c.gateway[:0], c.gateway[n:]...)
+}
+
 func (c *Cluster) onDecide(now sim.Time, i uint32) {
 	if c.stop.Load() {
 		c.engine.Stop()
@@ -174,23 +189,34 @@ func (c *Cluster) onDecide(now sim.Time, i uint32) {
 
 func (c *Cluster) onFinish(now sim.Time, i uint32) { c.replicas[i].complete(now) }
 
-// admit routes a request that has just arrived.
-func (c *Cluster) admit(now sim.Time, req *workloads.Request) {
-	served := Served{Request: *req, Scheduled: Never, First: Never, Last: Never, Replica: none}
-	c.record(Record{What: Arrived, At: now, Replica: none, Request: &served})
+// admit takes in a request that has just arrived.
+func (c *Cluster) admit(now sim.Time, served *Served) {
+	c.record(Record{What: Arrived, At: now, Replica: none, Request: served})
+	if len(c.gateway) > 0 || !c.route(now, served) {
+		c.gateway = append(c.gateway, *served)
+	}
+}
+
+// route gives a request to a replica, unless the router wants to keep it.
+func (c *Cluster) route(now sim.Time, served *Served) bool {
+	req := &served.Request
 	i := c.cfg.Router.Route(now, req, c.loads)
+	if i < 0 {
+		return false
+	}
 	r := &c.replicas[i]
 	served.Replica = int32(i)
 	if reason := r.refuse(req); reason != "" {
 		c.out.Rejected++
-		c.record(Record{What: Rejected, At: now, Replica: int32(i), Request: &served, Reason: reason})
+		c.record(Record{What: Rejected, At: now, Replica: int32(i), Request: served, Reason: reason})
 		c.ended(req, now)
-		return
+		return true
 	}
-	c.record(Record{What: Routed, At: now, Replica: int32(i), Request: &served})
+	c.record(Record{What: Routed, At: now, Replica: int32(i), Request: served})
 	c.loads[i].Outstanding++
 	c.loads[i].Tokens += int64(req.Prompt)
-	r.submit(now, &served)
+	r.submit(now, served)
+	return true
 }
 
 func (c *Cluster) full() bool { return c.cfg.Requests > 0 && c.out.Arrived >= c.cfg.Requests }
@@ -219,6 +245,10 @@ func (c *Cluster) finished(s *Served, now sim.Time) {
 	l.Tokens -= int64(s.Request.Prompt)
 	c.record(Record{What: Finished, At: now, Replica: s.Replica, Request: s})
 	c.ended(&s.Request, now)
+	if len(c.gateway) > 0 && !c.releasing {
+		c.releasing = true
+		c.engine.At(now, c.release, 0)
+	}
 }
 
 func (c *Cluster) record(r Record) {
@@ -244,6 +274,11 @@ func (c *Cluster) close(until sim.Time) (Outcome, error) {
 		stalled = stalled || r.flying == 0 && r.queue.n+r.held.n+r.swapped.n > 0
 		r.abandon(c.out.End)
 	}
+	for i := range c.gateway {
+		c.out.Unfinished++
+		c.record(Record{What: Unfinished, At: c.out.End, Replica: none, Request: &c.gateway[i]})
+	}
+	stalled = stalled || len(c.gateway) > 0
 	c.out.Events = c.engine.Fired()
 	type failing interface{ Err() error }
 	if f, ok := c.cfg.Source.(failing); ok && f.Err() != nil {

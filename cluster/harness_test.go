@@ -211,7 +211,7 @@ type spyPlan struct {
 
 func (s *spy) Plan(p batch.Plan) {
 	sp := &spyPlan{Plan: p}
-	for q := range p.Running() {
+	for _, q := range p.Running() {
 		if q.Left() == 0 {
 			sp.decodable = append(sp.decodable, q.ID)
 		}
@@ -228,13 +228,13 @@ func name(id int64) string { return string(rune('A' + id)) }
 
 func (p *spyPlan) DecodeAll() int {
 	ready := map[int64]bool{}
-	for q := range p.Plan.Running() {
+	for _, q := range p.Plan.Running() {
 		if q.Left() == 0 {
 			ready[q.ID] = true
 		}
 	}
 	n := p.Plan.DecodeAll()
-	for q := range p.Plan.Running() { // not planned: pre-empted ones have left, none else is ready
+	for _, q := range p.Plan.Running() { // not planned: pre-empted ones have left, none else is ready
 		if q.Left() == 0 {
 			panic(fmt.Sprint("still idle: ", q.ID))
 		}

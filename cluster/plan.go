@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"iter"
-
 	"orrery/policies/batch"
 	"orrery/sim"
 )
@@ -14,7 +12,9 @@ type plan struct {
 	number    uint64 // of the plan; marks the sequences it includes
 	preempted int
 	steady    bool
-	scratch   []int32
+
+	scratch             []int32 // these are reused from plan to plan
+	prefilling, running []*batch.Seq
 }
 
 var _ batch.Plan = (*plan)(nil)
@@ -202,7 +202,7 @@ func (p *plan) DecodeAll() int {
 // decodeOthers is DecodeAll after some sequences were planned one by one.
 func (p *plan) decodeOthers() int {
 	before := p.preempted
-	for s := range p.Running() {
+	for _, s := range p.Running() {
 		for p.r.seqs[s.Slot].place == decoding && !p.Decode(s) {
 			p.Preempt(p.Youngest())
 		}
@@ -329,36 +329,26 @@ func (p *plan) decodeAlone(slot int32) {
 	p.m.it.Batch.Decodes = g.n
 }
 
-func (p *plan) Prefilling() iter.Seq[*batch.Seq] {
-	return func(yield func(*batch.Seq) bool) {
-		r := p.r
-		p.scratch = append(p.scratch[:0], r.partials...)
-		for _, slot := range p.scratch {
-			if s := &r.seqs[slot]; s.place == prefilling && s.Left() > 0 && p.idle(s) && !yield(&s.Seq) {
-				return
-			}
+func (p *plan) Prefilling() []*batch.Seq {
+	p.prefilling = p.prefilling[:0]
+	for _, slot := range p.r.partials {
+		if s := &p.r.seqs[slot]; s.Left() > 0 && p.idle(s) {
+			p.prefilling = append(p.prefilling, &s.Seq)
 		}
 	}
+	return p.prefilling
 }
 
-func (p *plan) Running() iter.Seq[*batch.Seq] {
-	return func(yield func(*batch.Seq) bool) {
-		r := p.r
-		for slot := r.held.head; slot != none; {
-			s := &r.seqs[slot]
-			next := s.next
-			if p.idle(s) {
-				r.sync(s)
-				if !yield(&s.Seq) {
-					return
-				}
-				if s.place != inQueue && s.place != swapped {
-					next = s.next // the list may have changed meanwhile
-				}
-			}
-			slot = next
+func (p *plan) Running() []*batch.Seq {
+	r := p.r
+	p.running = p.running[:0]
+	for slot := r.held.head; slot != none; slot = r.seqs[slot].next {
+		if s := &r.seqs[slot]; p.idle(s) {
+			r.sync(s)
+			p.running = append(p.running, &s.Seq)
 		}
 	}
+	return p.running
 }
 
 func (p *plan) Chunk(q *batch.Seq, n int) bool {

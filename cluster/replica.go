@@ -40,6 +40,7 @@ type replica struct {
 	stageFree []sim.Time   // when each stage has done all it was given
 	deciding  bool         // a decision is scheduled
 	iteration int64
+	ahead     hwmodel.Batch // scratch for pricing stretches
 }
 
 // microBatch is one planned iteration, or a stretch of equal ones, on its way
@@ -171,8 +172,9 @@ func (r *replica) next(now sim.Time) {
 // decide the same again, the iterations that must follow it: those before the next
 // sequence finishes or memory runs short.
 func (r *replica) launch(m *microBatch) {
-	b := m.it.Batch
-	m.steps = append(m.steps[:0], r.price(m.it.Start, &b))
+	b := &r.ahead
+	*b = m.it.Batch
+	m.steps = append(m.steps[:0], r.price(m.it.Start, b))
 	if r.plan.steady && len(m.chunks) == 0 && r.plan.preempted == 0 && b.SwapBytes == 0 && !r.c.cfg.Step {
 		g := m.group
 		count, free, last := g.count, r.mem.free(), r.nextFinish(g)
@@ -184,7 +186,7 @@ func (r *replica) launch(m *microBatch) {
 			free -= wanted
 			count++
 			b.DecodeContext += int64(g.n)
-			m.steps = append(m.steps, r.price(m.steps[len(m.steps)-1].end, &b))
+			m.steps = append(m.steps, r.price(m.steps[len(m.steps)-1].end, b))
 		}
 	}
 	end := m.steps[len(m.steps)-1].end

@@ -9,11 +9,7 @@
 // Read [Policy] and [Plan] first, then [Sarathi], the shortest complete example.
 package batch
 
-import (
-	"iter"
-
-	"orrery/sim"
-)
+import "orrery/sim"
 
 // Policy decides the content of iterations. One value serves one replica, so a
 // policy may keep state between decisions.
@@ -116,16 +112,17 @@ type Plan interface {
 	// that is not yet planned is pre-empted, if need be the one in question. It
 	// returns the number of sequences pre-empted.
 	DecodeAll() int
-	// Decode plans one token for s, an idle sequence that is ready. It reports
-	// false, and does nothing, if memory is short.
+	// Decode plans one token for s. It reports false, and does nothing, if memory is
+	// short or s is not idle and ready.
 	Decode(s *Seq) bool
-	// Prefilling yields the idle sequences whose prompt is not yet complete,
-	// oldest first. Planning chunks and pre-empting are allowed meanwhile.
-	Prefilling() iter.Seq[*Seq]
-	// Running yields all idle admitted sequences, oldest first.
-	Running() iter.Seq[*Seq]
-	// Chunk plans the next n prompt tokens of s, an admitted sequence. It reports
-	// false, and does nothing, if memory is short or n is less than 1.
+	// Prefilling returns the idle sequences whose prompt is not yet complete, oldest
+	// first. The slice is the plan's and holds until the next call.
+	Prefilling() []*Seq
+	// Running returns all idle admitted sequences, oldest first, under the same
+	// terms.
+	Running() []*Seq
+	// Chunk plans the next n prompt tokens of s. It reports false, and does nothing,
+	// if memory is short, n is less than 1, or s is not idle and prefilling.
 	Chunk(s *Seq, n int) bool
 
 	// Youngest returns the youngest idle sequence that is not yet planned, nil

@@ -25,7 +25,7 @@ func (s *Sarathi) Limits(int) Limits {
 // Plan implements [Policy].
 func (s *Sarathi) Plan(p Plan) {
 	p.DecodeAll()
-	for q := range p.Prefilling() {
+	for _, q := range p.Prefilling() {
 		p.Chunk(q, s.next(q, p.Tokens()))
 	}
 	for h := p.Head(); h != nil && p.Held() < s.MaxSeqs; h = p.Head() {
@@ -82,7 +82,7 @@ func (c *ChunkedOnly) Plan(p Plan) {
 		return
 	}
 	c.decodeTurn = true
-	for q := range p.Prefilling() {
+	for _, q := range p.Prefilling() {
 		p.Chunk(q, c.next(q, p.Tokens()))
 	}
 	for h := p.Head(); h != nil && p.Held() < c.MaxSeqs; h = p.Head() {

@@ -47,18 +47,14 @@ func (v *VLLMV1) Plan(p Plan) {
 func (v *VLLMV1) planRunning(p Plan) (preempted, left int) {
 	left = v.Budget
 	all := p.Decodes()
-	v.chunks = v.chunks[:0]
-	for range p.Prefilling() {
-		v.chunks = append(v.chunks, chunk{})
-	}
-	if len(v.chunks) == 0 && all <= left {
+	if len(p.Prefilling()) == 0 && all <= left {
 		return p.DecodeAll(), left - all
 	}
 	// Walk in order of admission to see who gets a share of the budget; only if
 	// it runs out before the last decode does the order make a difference.
 	v.chunks = v.chunks[:0]
 	decodes := 0
-	for s := range p.Running() {
+	for _, s := range p.Running() {
 		if left == 0 {
 			break
 		}

@@ -1,5 +1,5 @@
-// Package route decides which replica serves a request. There are four policies,
-// all in this file; [Policy] is the one interface.
+// Package route decides which replica serves a request. The policies are all in
+// this file; [Policy] is the one interface.
 package route
 
 import (
@@ -17,8 +17,9 @@ type Replica struct {
 
 // Policy picks a replica for a request.
 type Policy interface {
-	// Route returns the index of the chosen replica. There is at least one. The
-	// request's Output must not be looked at.
+	// Route returns the index of the chosen replica, or -1 to keep the request and
+	// all after it at the gateway until another request has finished. There is at
+	// least one replica. The request's Output must not be looked at.
 	Route(now sim.Time, r *workloads.Request, replicas []Replica) int
 }
 
@@ -71,6 +72,20 @@ func (p *PowerOfTwo) Route(_ sim.Time, _ *workloads.Request, replicas []Replica)
 	}
 	if replicas[j].Outstanding < replicas[i].Outstanding {
 		return j
+	}
+	return i
+}
+
+// SharedQueue keeps requests in one queue at the gateway and gives the oldest to
+// the replica with the fewest unfinished requests as soon as that has fewer than
+// Slots: late binding, at the price of a queue that all replicas share.
+type SharedQueue struct{ Slots int32 }
+
+// Route implements [Policy].
+func (p SharedQueue) Route(now sim.Time, r *workloads.Request, replicas []Replica) int {
+	i := LeastOutstanding{}.Route(now, r, replicas)
+	if replicas[i].Outstanding >= p.Slots {
+		return -1
 	}
 	return i
 }
