@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 
@@ -90,12 +91,19 @@ func (a Constant) Times(seed uint64) (func() (sim.Time, bool), error) {
 	return renewal("Constant", a.Rate, seed, nil, func(*rand.Rand) float64 { return 1 })
 }
 
+// maxRate is the highest rate of arrivals, one a tick of the clock: above it time
+// would stand still.
+const maxRate = 1e9
+
 // renewal returns the arrival times of a process with independent gaps of mean 1
 // at a rate of 1. It sums the gaps before it divides by the rate, so that a seed
 // gives the same pattern at every rate, and rounds to nanoseconds only the sum,
 // so that errors do not add up.
 func renewal(name string, rate float64, seed uint64, err error, gap func(*rand.Rand) float64) (func() (sim.Time, bool), error) {
-	if err := firstError(positive(name+".Rate", rate, "requests per second"), err); err != nil {
+	if !(rate > 0 && rate <= maxRate) {
+		return nil, fmt.Errorf("%s.Rate is %v; want a number above 0 and at most %v (requests per second)", name, rate, float64(maxRate))
+	}
+	if err != nil {
 		return nil, err
 	}
 	rng, sum := sim.Stream(seed, "arrivals"), 0.0

@@ -45,6 +45,10 @@ func (t Think) open(field string) (func(*rand.Rand) sim.Time, error) {
 // overload shows in the throughput, never in a growing queue, so it says little
 // about an open system.
 //
+// A client whose request ends in the instant in which it came was refused; it
+// waits a second at least before its next one, so that a server that refuses
+// everything cannot stop the clock.
+//
 // All clients begin by thinking, except that with Think zero all of them send at
 // once. Each client's think times have a stream of their own; lengths are drawn
 // in order of arrival. Requests carry their client's number, from 1, as Tenant.
@@ -55,6 +59,9 @@ type ClosedLoop struct {
 	N       int64 // number of requests in all, 0 for no limit
 	Seed    uint64
 }
+
+// refusedPause is the least time between a refusal and the next attempt.
+const refusedPause = sim.Time(1e9)
 
 // Open implements [Traffic]. The source is a [workloads.Responder].
 func (c ClosedLoop) Open() (workloads.Source, error) {
@@ -117,5 +124,9 @@ func (s *closedLoop) Next() workloads.Request {
 // Done implements [workloads.Responder].
 func (s *closedLoop) Done(r *workloads.Request, now sim.Time) {
 	client := r.Tenant - 1
-	s.waiting.push(later(now, s.think(s.clients[client])), client)
+	pause := s.think(s.clients[client])
+	if now == r.Arrived {
+		pause = max(pause, refusedPause)
+	}
+	s.waiting.push(later(now, pause), client)
 }

@@ -202,11 +202,11 @@ func (r *reader) readLine() ([]byte, error) {
 	line, err := r.in.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {
 		r.long = r.long[:0]
-		for err == bufio.ErrBufferFull && len(r.long) < maxLine {
+		for err == bufio.ErrBufferFull && len(r.long) <= maxLine {
 			r.long = append(r.long, line...)
 			line, err = r.in.ReadSlice('\n')
 		}
-		if r.long = append(r.long, line...); err == bufio.ErrBufferFull {
+		if r.long = append(r.long, line...); len(r.long) > maxLine {
 			return nil, r.errorf("the line is longer than %d bytes; want one request a line", maxLine)
 		}
 		line = r.long

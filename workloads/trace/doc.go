@@ -16,8 +16,9 @@
 // Decisions worth remembering:
 //
 //   - Every purpose draws from its own named stream of the seed: "arrivals",
-//     "prompt", "output", "lengths", "think", "turns", "groups", "jitter".
-//     Changing the lengths does not move the arrivals.
+//     "prompt", "output", "lengths", "turns", "think" (a closed loop's client k
+//     has "think k"), "groups", "jitter". Changing the lengths does not move the
+//     arrivals.
 //   - Arrival processes draw gaps of mean 1 and scale their sum by the rate, so
 //     the k-th arrival at twice the rate comes at half the time exactly: runs at
 //     different rates share their randomness (common random numbers).

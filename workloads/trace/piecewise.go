@@ -53,8 +53,8 @@ func (a Piecewise) check() error {
 	var sum float64
 	for i, s := range a.Segments {
 		if err := firstError(
-			positive(fmt.Sprintf("Piecewise.Segments[%d].Duration", i), s.Duration, "seconds"),
-			notNegative(fmt.Sprintf("Piecewise.Segments[%d].Rate", i), s.Rate, "requests per second"),
+			between(fmt.Sprintf("Piecewise.Segments[%d].Duration", i), s.Duration, 1e-9, 1e9, "seconds"),
+			between(fmt.Sprintf("Piecewise.Segments[%d].Rate", i), s.Rate, 0, maxRate, "requests per second"),
 		); err != nil {
 			return err
 		}
@@ -81,16 +81,12 @@ type bend struct {
 // at returns the bent time of u, and false beyond the last segment. Calls must
 // not go back in u.
 func (b *bend) at(u float64) (sim.Time, bool) {
-	for {
+	for b.i < len(b.segments) {
 		s := b.segments[b.i]
-		if mass := s.Rate * s.Duration; u >= b.before+mass {
+		if mass := s.Rate * s.Duration; mass == 0 || u >= b.before+mass {
 			b.before += mass
 			b.start += s.Duration
-			if b.i++; b.i == len(b.segments) {
-				if !b.cycle {
-					b.i-- // stay past the end: u only grows
-					return 0, false
-				}
+			if b.i++; b.i == len(b.segments) && b.cycle {
 				b.i = 0
 				// Skip whole cycles at once, since a low rate may let many pass.
 				n := math.Floor((u - b.before) / b.mass)
@@ -103,4 +99,5 @@ func (b *bend) at(u float64) (sim.Time, bool) {
 		t := sim.Seconds(b.start + max(u-b.before, 0)/s.Rate)
 		return t, t < sim.Forever
 	}
+	return 0, false
 }
