@@ -43,7 +43,7 @@ type Engine struct {
 	now     Time
 	seq     uint64
 	fired   uint64
-	queue   heap
+	queue   eventHeap
 	actions []action
 	stopped bool
 }

@@ -1,11 +1,11 @@
 package sim
 
-// heap is a binary min-heap of event values. A 4-ary heap saves levels and
+// eventHeap is a binary min-heap of event values. A 4-ary heap saves levels and
 // pays them back in unpredictable comparisons; calendar and radix queues win in
 // the middle of the range and lose badly at its ends (see bench_test.go).
-type heap []Event
+type eventHeap []Event
 
-func (h *heap) push(e Event) {
+func (h *eventHeap) push(e Event) {
 	q := append(*h, e)
 	i := len(q) - 1
 	for i > 0 {
@@ -20,7 +20,7 @@ func (h *heap) push(e Event) {
 	*h = q
 }
 
-func (h *heap) pop() Event {
+func (h *eventHeap) pop() Event {
 	q := *h
 	top := q[0]
 	n := len(q) - 1
