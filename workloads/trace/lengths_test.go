@@ -53,6 +53,7 @@ func TestLengthsHaveTheirMoments(t *testing.T) {
 		{logNormal, logNormalMean, logNormalMean * math.Sqrt(math.Expm1(0.64))},
 		{LogNormalOf(300, 150), 300, 150},
 		{Uniform{1, 1000}, 500.5, math.Sqrt((1000*1000 - 1) / 12.)},
+		{Uniform{1, 4}, 2.5, math.Sqrt(15 / 12.)},
 		{Geometric{20}, 20, math.Sqrt(20 * 19)},
 	} {
 		t.Run(fmt.Sprintf("%T%v", c.of, c.of), func(t *testing.T) {

@@ -52,7 +52,7 @@ func (c Sessions) Open() (workloads.Source, error) {
 	}
 	// A session begins as a request does: with a first question, an answer and,
 	// perhaps, a system prompt.
-	first, err := Synthetic{c.Arrivals, c.Lengths, c.N, c.Duration, SharedPrefix{}, c.Seed}.Open()
+	first, err := Synthetic{Arrivals: c.Arrivals, Lengths: c.Lengths, N: c.N, Duration: c.Duration, Seed: c.Seed}.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (c Sessions) Open() (workloads.Source, error) {
 	s := &sessions{
 		Sessions: c, first: first.(*synthetic), system: system, think: think,
 		turns: sim.Stream(c.Seed, "turns"), pauses: sim.Stream(c.Seed, "think"),
-		open: map[int64]*session{},
+		served: map[int64]*session{},
 	}
 	return s, nil
 }
@@ -93,7 +93,7 @@ type sessions struct {
 	turns   *rand.Rand
 	pauses  *rand.Rand
 	waiting agenda[*session]   // sessions between two turns
-	open    map[int64]*session // sessions with a turn being served, by id
+	served  map[int64]*session // sessions with a turn being served, by id
 	begun   int64
 	id      int64
 }
@@ -168,18 +168,18 @@ func (s *sessions) say(at sim.Time, c *session) workloads.Request {
 	}
 	r.Prefix = c.names[:filled:filled]
 	s.id++
-	s.open[c.id] = c
+	s.served[c.id] = c
 	return r
 }
 
 // Done implements [workloads.Responder]. A turn that was refused counts as said:
 // the user goes on.
 func (s *sessions) Done(r *workloads.Request, now sim.Time) {
-	c := s.open[r.Session]
+	c := s.served[r.Session]
 	if c == nil || c.turn != r.Turn {
 		panic(fmt.Sprintf("trace: turn %d of session %d is done, but it was not being served", r.Turn, r.Session))
 	}
-	delete(s.open, c.id)
+	delete(s.served, c.id)
 	u := c.ahead[0]
 	if c.ahead = c.ahead[1:]; len(c.ahead) == 0 {
 		return

@@ -169,7 +169,7 @@ func TestMaxContextEndsSessions(t *testing.T) {
 func TestSessionsForgetWhatHasEnded(t *testing.T) {
 	src := open(t, talk(59)).(*sessions)
 	serve(t, src, math.MaxInt, constantService(1e9))
-	if len(src.open) != 0 || len(src.waiting.items) != 0 {
-		t.Errorf("%d sessions are open and %d wait after the last turn", len(src.open), len(src.waiting.items))
+	if len(src.served) != 0 || len(src.waiting.items) != 0 {
+		t.Errorf("%d sessions are being served and %d wait after the last turn", len(src.served), len(src.waiting.items))
 	}
 }
