@@ -81,3 +81,12 @@ func BenchmarkReplica10k(b *testing.B)         { benchmark(b, 1, 10_000, false) 
 func BenchmarkReplica10kStepping(b *testing.B) { benchmark(b, 1, 10_000, true) }
 func BenchmarkReplica100k(b *testing.B)        { benchmark(b, 1, 100_000, false) }
 func BenchmarkHundredReplicas(b *testing.B)    { benchmark(b, 100, 100_000, false) }
+
+// The cost of a request must not depend on the length of the run, nor memory.
+func BenchmarkReplica1M(b *testing.B) { benchmark(b, 1, 1_000_000, false) }
+
+// BenchmarkReplica10M takes about ten seconds.
+func BenchmarkReplica10M(b *testing.B) { benchmark(b, 1, 10_000_000, false) }
+
+// BenchmarkMillionOnHundred is a cluster of 100 replicas under a million requests.
+func BenchmarkMillionOnHundred(b *testing.B) { benchmark(b, 100, 1_000_000, false) }

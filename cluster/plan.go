@@ -15,6 +15,7 @@ type plan struct {
 
 	scratch             []int32 // these are reused from plan to plan
 	prefilling, running []*batch.Seq
+	queue               []*batch.Seq
 }
 
 var _ batch.Plan = (*plan)(nil)
@@ -63,6 +64,24 @@ func (p *plan) Head() *batch.Seq {
 		s.Computed, _, _ = r.hit(s)
 	}
 	return &s.Seq
+}
+
+func (p *plan) Queue() []*batch.Seq {
+	r := p.r
+	p.queue = p.queue[:0]
+	for slot := r.queue.head; slot != none; slot = r.seqs[slot].next {
+		p.queue = append(p.queue, &r.seqs[slot].Seq)
+	}
+	return p.queue
+}
+
+func (p *plan) Front(s *batch.Seq) {
+	r := p.r
+	if r.seqs[s.Slot].place != inQueue {
+		panic("cluster: a policy moves a sequence that does not wait")
+	}
+	r.queue.remove(r.seqs, s.Slot)
+	r.queue.pushFront(r.seqs, s.Slot)
 }
 
 // hit returns what the prefix cache holds for the prompt of s: tokens, parts, and

@@ -97,6 +97,11 @@ type Plan interface {
 	// Head returns the sequence at the head of the queue, nil if it is empty.
 	// Its Computed field counts the leading tokens found in the prefix cache.
 	Head() *Seq
+	// Queue returns all waiting sequences from the head on. The slice is the plan's
+	// and holds until the next call. It costs time in proportion to the queue.
+	Queue() []*Seq
+	// Front moves a waiting sequence to the head of the queue.
+	Front(s *Seq)
 	// CanAdmit reports whether the head's reservation fits the free blocks less
 	// the watermark.
 	CanAdmit() bool
