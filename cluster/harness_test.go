@@ -63,7 +63,6 @@ type watcher struct {
 	records  []Record
 	served   []Served
 	iters    []Iteration
-	stages   int
 	last     map[int32]sim.Time
 	busy     map[[2]int32]sim.Time
 	computed int64
@@ -203,7 +202,6 @@ type spy struct {
 type spyPlan struct {
 	batch.Plan
 	items []string
-	n     int
 	// decodable are the idle sequences ready to decode before the decision
 	decodable []int64
 	decoded   []int64

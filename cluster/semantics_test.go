@@ -149,7 +149,6 @@ func firstCome(t *testing.T, name string, w *watcher) {
 func busyWhileNeeded(t *testing.T, name string, w *watcher) {
 	t.Helper()
 	present := 0
-	var idle sim.Time = -1
 	var end sim.Time
 	type change struct {
 		at sim.Time
@@ -178,7 +177,6 @@ func busyWhileNeeded(t *testing.T, name string, w *watcher) {
 			end = r.Iteration.End
 		}
 	}
-	_ = idle
 }
 
 // E7: the youngest is pre-empted, its blocks return, it comes back before others,

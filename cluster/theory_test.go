@@ -55,12 +55,11 @@ func (s *queueSource) Next() workloads.Request {
 
 // waits sums scheduling delays, and the area under the number in the system.
 type waits struct {
-	n                int64
-	wait, sojourn    float64
-	inSystem         int64
-	area             float64
-	last, end        sim.Time
-	arrived, present int64
+	n             int64
+	wait, sojourn float64
+	area          float64
+	last          sim.Time
+	present       int64
 }
 
 func (w *waits) Record(r *Record) {

@@ -186,7 +186,6 @@ type replay struct {
 	speed   float64
 	left    int64 // requests still to be read
 	jitter  *rand.Rand
-	next    workloads.Request // read, but not yet jittered past
 	pending agenda[workloads.Request]
 	slab    []uint64 // memory for block names that is not yet handed out
 	id      int64

@@ -74,7 +74,6 @@ type session struct {
 	turn    int32 // number of the next turn, or of the one being served
 	context int32 // tokens said before that turn
 	ahead   []utterance
-	own     uint64   // identity of what only this session says
 	names   []uint64 // of the full blocks so far; only ever appended to
 }
 
