@@ -1,0 +1,118 @@
+package report
+
+import (
+	"math"
+	"time"
+
+	"orrery/sim"
+)
+
+// series fills in the run over time.
+func (m *Metrics) series(r *Result) {
+	s := &r.Series
+	width := float64(m.bins.width())
+	s.BinS = width / 1e9
+	var blocks, stages float64
+	for i := range m.replicas {
+		blocks += float64(m.replicas[i].spec.KVBlocks)
+		stages += float64(m.replicas[i].spec.Stages)
+	}
+	runs := float64(m.runs)
+	n := 0
+	if m.end > 0 {
+		n = min(int((m.end-1)>>m.bins.shift)+1, numBins)
+	}
+	rows := []*[]float64{&s.Waiting, &s.Running, &s.KVShare, &s.BusyShare, &s.OutputTokensPerS, &s.ArrivedPerS}
+	for _, row := range rows {
+		*row = make([]float64, n)
+	}
+	share := func(x, of float64) float64 {
+		if of == 0 {
+			return 0
+		}
+		return round6(x / of)
+	}
+	for i := range n {
+		b := &m.bins.bin[i]
+		d := min(width, float64(m.end)-float64(i)*width) // the last bin is cut by the end
+		s.Waiting[i] = round6(waiting(b) / d / runs)
+		s.Running[i] = round6(b.running / d / runs)
+		s.KVShare[i] = share(b.kv, d*blocks)
+		s.BusyShare[i] = share(b.busy, d*stages)
+		s.OutputTokensPerS[i] = round6(b.tokens / d * 1e9 / runs)
+		s.ArrivedPerS[i] = round6(b.arrivals / d * 1e9 / runs)
+	}
+}
+
+// waiting returns the request-nanoseconds of a bin that were spent in queues.
+func waiting(b *bin) float64 { return max(b.system-b.running, 0) }
+
+// growth fills in whether the queues grew without end: the least-squares slope of
+// the number waiting over the second half of the time in which requests arrived.
+// Growth counts as more than chance if over that half it exceeds three standard
+// deviations of a Poisson count of the arrivals, and 2 % of them: a median delay in
+// a short run looks harmless long after the queue has lost its steady state.
+func (m *Metrics) growth(r *Result) {
+	from := (m.cfg.WarmUp + m.lastIn) / 2
+	lo, hi := int(from>>m.bins.shift)+1, int(m.lastIn>>m.bins.shift) // whole bins only
+	r.Load.WaitingSlopePerS = None
+	if hi-lo < 4 {
+		return
+	}
+	width := float64(m.bins.width())
+	var n, sx, sy, sxx, sxy, arrived float64
+	for i := lo; i < hi; i++ {
+		b := &m.bins.bin[i]
+		x := float64(i-lo) * width / 1e9
+		y := waiting(b) / width / float64(m.runs)
+		n++
+		sx += x
+		sy += y
+		sxx += x * x
+		sxy += x * y
+		arrived += b.arrivals / float64(m.runs)
+	}
+	slope := (n*sxy - sx*sy) / (n*sxx - sx*sx)
+	r.Load.WaitingSlopePerS = Number(slope)
+	grown := slope * n * width / 1e9
+	r.Load.Growing = grown > max(3*math.Sqrt(arrived), 0.02*arrived)
+}
+
+// judge compares the run with its SLO.
+func (m *Metrics) judge(r *Result) {
+	slo := m.cfg.SLO
+	if !slo.Stated() {
+		return
+	}
+	q := slo.quantile()
+	res := &SLOResult{Met: true, Bounds: []Bound{}, GoodputPerS: None, GoodShare: None}
+	check := func(metric string, quantile float64, limit time.Duration, finished, cut *sim.Sketch) {
+		if limit <= 0 {
+			return
+		}
+		b := Bound{Metric: metric, Quantile: quantile, LimitS: limit.Seconds()}
+		all := both(finished, cut)
+		b.ValueS = Number(finished.Quantile(quantile) / 1e9)
+		b.WithUnfinishedS = Number(all.Quantile(quantile) / 1e9)
+		judged := b.WithUnfinishedS
+		if slo.IgnoreUnfinished {
+			judged = b.ValueS
+		}
+		// No gaps at all happen when every answer is one token: nothing is late then.
+		gapsOnly := metric == "tbt" || metric == "tpot"
+		b.Held = float64(judged) <= limit.Seconds() || !judged.Exists() && gapsOnly && m.counts.finished > 0
+		res.Met = res.Met && b.Held
+		res.Bounds = append(res.Bounds, b)
+	}
+	f, u := &m.finished, &m.cut
+	check("ttft", q, slo.TTFT, &f.ttft, &u.ttft)
+	check("tbt", q, slo.TBT, &m.tbt, &m.openTBT)
+	check("tpot", q, slo.TPOT, &f.tpot, &u.tpot)
+	check("e2e", q, slo.E2E, &f.e2e, &u.e2e)
+	check("scheduling_delay", 0.5, slo.SchedulingDelayMedian, &f.scheduling, &u.scheduling)
+	if slo.perRequest() {
+		res.GoodputPerS = ratio(float64(m.window.met), m.span.Seconds())
+		res.GoodShare = ratio(float64(m.window.met), float64(m.window.arrived))
+	}
+	r.SLO = res
+}

@@ -1,0 +1,141 @@
+package report
+
+import (
+	"orrery/cluster"
+	"orrery/sim"
+)
+
+// request checks that a request's life goes on in order. Pre-emption may come any
+// time between being scheduled and finishing; an end may come any time.
+func (l *Laws) request(r *cluster.Record) {
+	s := r.Request
+	if s == nil {
+		l.breaks(r, "names no request")
+		return
+	}
+	if l.live == nil {
+		l.live = make(map[int64]*life)
+	}
+	q := l.live[s.ID]
+	if r.What == cluster.Arrived {
+		if q != nil {
+			l.breaks(r, "arrived twice")
+			return
+		}
+		if s.Arrived > r.At {
+			l.breaks(r, "its own stamp says %v", s.Arrived)
+		}
+		l.arrived++
+		l.live[s.ID] = &life{stage: cluster.Arrived, replica: -1, arrived: s.Arrived}
+		l.steps(s.Arrived, 1)
+		return
+	}
+	if q == nil {
+		l.breaks(r, "has not arrived, or has ended already")
+		return
+	}
+	if q.replica >= 0 && q.replica != r.Replica {
+		l.breaks(r, "was routed to replica %d", q.replica)
+	}
+	want := func(stages ...cluster.What) {
+		for _, w := range stages {
+			if q.stage == w {
+				return
+			}
+		}
+		l.breaks(r, "comes after %v", q.stage)
+	}
+	switch r.What {
+	case cluster.Routed:
+		want(cluster.Arrived)
+		q.replica = r.Replica
+		l.replica(r.Replica).held++
+	case cluster.Rejected:
+		want(cluster.Arrived)
+		if r.Reason == "" {
+			l.breaks(r, "gives no reason")
+		}
+		l.rejected++
+		l.end(r)
+		return
+	case cluster.Scheduled:
+		want(cluster.Routed)
+		if s.Scheduled != r.At || r.At < s.Arrived || s.Cached < 0 || s.Cached >= s.Prompt {
+			l.breaks(r, "arrived at %v, is stamped %v, with %d of %d prompt tokens cached", s.Arrived, s.Scheduled, s.Cached, s.Prompt)
+		}
+	case cluster.FirstToken:
+		want(cluster.Scheduled)
+		l.prefills = s.Emitted == 1
+		l.emitted += int64(s.Emitted)
+		if s.First != r.At || s.First < s.Scheduled || s.Emitted > 1 {
+			l.breaks(r, "scheduled at %v, stamped %v, %d tokens emitted", s.Scheduled, s.First, s.Emitted)
+		}
+	case cluster.Preempted:
+		want(cluster.Scheduled, cluster.FirstToken)
+		if r.N < 0 || s.Preemptions < 1 {
+			l.breaks(r, "%d tokens lost at pre-emption %d", r.N, s.Preemptions)
+		}
+		return // the life goes on from where it was
+	case cluster.Finished:
+		want(cluster.FirstToken)
+		l.finish(r)
+		return
+	case cluster.Unfinished:
+		l.cut(r)
+		return
+	}
+	q.stage = r.What
+}
+
+// finish checks a request that has emitted everything.
+func (l *Laws) finish(r *cluster.Record) {
+	s := r.Request
+	switch {
+	case s.Emitted != s.Output:
+		l.breaks(r, "emitted %d of %d tokens", s.Emitted, s.Output)
+	case s.Last != r.At || s.Last < s.First:
+		l.breaks(r, "first token at %v, last stamped %v", s.First, s.Last)
+	case s.LateGaps < 0 || int64(s.LateGaps) > gaps(s):
+		l.breaks(r, "%d of %d gaps are late", s.LateGaps, gaps(s))
+	}
+	l.finished++
+	l.asked += int64(s.Emitted)
+	decodes := int64(s.Emitted)
+	if l.prefills {
+		decodes-- // the first token came with the prefill
+	}
+	l.accounted += int64(s.Prompt-s.Cached) + decodes + int64(s.Recomputed)
+	l.replica(r.Replica).held--
+	l.end(r)
+}
+
+// cut checks a request that the end of the run left under way. How much of it was
+// computed is not in the log, but no more than this.
+func (l *Laws) cut(r *cluster.Record) {
+	s := r.Request
+	if s.Emitted > s.Output {
+		l.breaks(r, "emitted %d of %d tokens", s.Emitted, s.Output)
+	}
+	l.unfinished++
+	l.asked += int64(s.Emitted)
+	if s.Scheduled != cluster.Never {
+		l.uncertain += int64(s.Prompt-s.Cached) + int64(s.Emitted) + max(int64(s.Recomputed), 0)
+	}
+	l.end(r)
+}
+
+// end takes a request out of the system.
+func (l *Laws) end(r *cluster.Record) {
+	l.sojourn += int64(r.At - r.Request.Arrived)
+	l.steps(r.At, -1)
+	delete(l.live, r.Request.ID)
+}
+
+// steps moves the number of requests in the system to time t and changes it there.
+// Sums of request-nanoseconds may wrap around in very long runs; so do those they
+// are compared with.
+func (l *Laws) steps(t sim.Time, by int64) {
+	l.area += l.level * int64(t-l.since)
+	l.since = t
+	l.level += by
+}
