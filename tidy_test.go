@@ -11,7 +11,8 @@ import (
 )
 
 // floors is the order of the house: a package imports only from floors below its
-// own, or from its own subtree.
+// own, or from its own subtree. What lies in internal is small, knows nobody, and
+// may be used from every floor.
 var floors = map[string]int{
 	"sim": 0, "hwmodel": 0,
 	"workloads": 1,
@@ -46,7 +47,7 @@ func TestPackagesImportOnlyFromLowerFloors(t *testing.T) {
 				continue
 			}
 			to, _, _ := strings.Cut(rest, "/")
-			if to != home && floors[to] >= floor {
+			if to != home && to != "internal" && floors[to] >= floor {
 				t.Errorf("%s (floor %d) imports %s (floor %d)", path, floor, p, floors[to])
 			}
 		}

@@ -1,0 +1,169 @@
+package calibrate
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"orrery/hwmodel"
+)
+
+// hostParts are the columns of the measured host time of a decode iteration that
+// add up to it.
+var hostParts = []string{"schedule_ms", "prepare_inputs_ms", "sampler_ms", "process_outputs_ms", "engine_worker_comm_ms"}
+
+// HostRows reads the measured host time per decode iteration on machines with the
+// given GPU, at a tensor-parallel degree and of one day's profile.
+func HostRows(data, gpu, day string, tensor int) ([]Row, error) {
+	var rows []Row
+	err := ReadTable(filepath.Join(data, "engine", "host_overheads_vidur.csv"), append([]string{"gpu", "profiled", "model", "tp", "batch"}, hostParts...), func(t *Table) error {
+		if t.Text("gpu") != gpu || t.Text("profiled") != day || int(t.Number("tp")) != tensor {
+			return nil
+		}
+		var ms float64
+		for _, c := range hostParts {
+			ms += t.Number(c)
+		}
+		rows = append(rows, Row{
+			Shape: fmt.Sprintf("host %s %d %v", t.Text("model"), tensor, t.Number("batch")), Source: day,
+			Seconds: ms * 1e-3, Args: [8]float64{t.Number("batch")},
+		})
+		return nil
+	})
+	return rows, err
+}
+
+// FitHost fits the host's time as a part an iteration and a part a sequence.
+func FitHost(device string, tensor int, rows []Row) (*hwmodel.Host, error) {
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("calibrate: no host times beside %s at tensor-parallel degree %d", device, tensor)
+	}
+	problem := Problem{
+		Name: fmt.Sprintf("host at tensor-parallel degree %d", tensor), Rows: rows, Clean: []string{rows[0].Source},
+		Parameters: []Parameter{
+			{Name: "fixed", Start: 3e-3, Low: 1e-6, High: 1, Logarithms: true},
+			{Name: "per sequence", Start: 1e-4, Low: 1e-7, High: 1e-1, Logarithms: true},
+		},
+		Predict: func(p []float64, r *Row) float64 { return p[0] + float64(p[1]*r.Args[0]) },
+	}
+	res, err := problem.Solve()
+	if err != nil {
+		return nil, err
+	}
+	h := &hwmodel.Host{Device: device, Tensor: tensor, Fixed: res.Values[0], PerSequence: res.Values[1], Fit: res.Fit}
+	h.Source = fmt.Sprintf("schedule, prepare inputs, sample, process outputs and worker communication of the early-2024 Python engine, profile of %s by vidur", rows[0].Source)
+	return h, nil
+}
+
+// operatorsPerLayer is the number of kernels that an eager layer of the engine
+// launches besides collectives: two norms, two additions, QKV, rotary, copy into the
+// cache, attention, output projection, up and gate projection, activation, down
+// projection.
+const operatorsPerLayer = 12
+
+// FitLaunch finds how long the host takes to launch an operator and a collective
+// eagerly. A collective's launch is the floor under small all-reduces between two
+// bridged devices, whose own time is a quarter of it. An operator's follows from
+// the measured model step of CodeLlama-34B (48 layers) on two devices, which stays
+// the same from 8 to 48 sequences and so is the time of its launches.
+func FitLaunch(data string) (hwmodel.Launch, error) {
+	l := hwmodel.Launch{Graphs: "none"}
+	small, err := CommRows(data, "a100_pcie_80g", "all_reduce", "nvlink_pair", 2, []string{"vidur"})
+	if err != nil {
+		return l, err
+	}
+	var floor []float64
+	for _, r := range small {
+		if r.Args[0] >= 16<<10 && r.Args[0] <= 5<<20 {
+			floor = append(floor, r.Seconds)
+		}
+	}
+	var steps []float64
+	const layers, flat = 48, 48
+	err = ReadTable(filepath.Join(data, "engine", "host_overheads_vidur.csv"), []string{"model", "batch", "step_model_ms"}, func(t *Table) error {
+		if ms := t.Number("step_model_ms"); ms > 0 && t.Number("batch") <= flat {
+			steps = append(steps, ms*1e-3)
+		}
+		return nil
+	})
+	if err != nil {
+		return l, err
+	}
+	if len(floor) == 0 || len(steps) == 0 {
+		return l, fmt.Errorf("calibrate: launch: %d small all-reduces and %d model steps; both must be there", len(floor), len(steps))
+	}
+	l.Collective = Round(median(floor))
+	l.Operator = Round((median(steps)/layers - 2*l.Collective) / operatorsPerLayer)
+	l.Source = fmt.Sprintf("collective: median of %d all-reduces of 16 KiB to 5 MiB between two bridged A100 measured by vidur; operator: from %d model steps of CodeLlama-34B on two A100 at up to %d sequences, %d operators and 2 collectives a layer",
+		len(floor), len(steps), flat, operatorsPerLayer)
+	return l, nil
+}
+
+// FitEngines makes the engines that come with the program.
+func FitEngines(data string) ([]*hwmodel.Engine, error) {
+	launch, err := FitLaunch(data)
+	if err != nil {
+		return nil, err
+	}
+	january, err := fitHosts(data, "2024-01-02")
+	if err != nil {
+		return nil, err
+	}
+	may, err := fitHosts(data, "2024-05-13")
+	if err != nil {
+		return nil, err
+	}
+	decode := launch
+	decode.Graphs = "decode"
+	// The worker processes of vLLM V1 hide the host behind the devices; what it
+	// does per iteration has not been measured, so the single-device part of the
+	// last measured engine stands in for it at every degree.
+	var overlapped []hwmodel.Host
+	for _, h := range may {
+		if h.Tensor == 1 && h.Device == "" {
+			h.Fit = hwmodel.Fit{Derived: true, Source: "single device of: " + h.Source}
+			overlapped = append(overlapped, h)
+		}
+	}
+	return []*hwmodel.Engine{
+		{
+			Name: "sarathi-2024", Attention: "fa2", AllReduce: "nccl", MemoryFraction: 0.85, PadTokens: 8, Launch: launch, Hosts: january,
+			Note: "the Python engine of the Sarathi-Serve experiments (OSDI'24): eager kernels, FlashAttention-2 with a tile a query head, Ray workers, host time added; host times of the profile nearest in date to the experiments",
+		},
+		{
+			Name: "vllm-v0", Attention: "fa2-gqa", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: decode, Hosts: may,
+			Note: "vLLM V0 of mid-2024: CUDA graphs for decode-only iterations, host time added",
+		},
+		{
+			Name: "vllm-v1", Attention: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Overlap: true, Launch: hwmodel.Launch{Graphs: "all"}, Hosts: overlapped,
+			Note: "vLLM V1: CUDA graphs, host work overlapped with the devices",
+		},
+		{
+			Name: "ideal", Attention: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 1, Overlap: true, Launch: hwmodel.Launch{Graphs: "all"},
+			Note: "no host time at all: what the devices alone would do",
+		},
+	}, nil
+}
+
+// fitHosts fits the host's time for every machine and degree measured on a day.
+// The machines with A100 boards stand in for those that were not measured.
+func fitHosts(data, day string) ([]hwmodel.Host, error) {
+	var out []hwmodel.Host
+	for _, m := range []struct {
+		gpu, device string
+		degrees     []int
+	}{{"a100_sxm_80g", "", []int{1, 2, 4}}, {"a40", "a40-48gb", []int{1, 2, 4, 8}}} {
+		for _, n := range m.degrees {
+			rows, err := HostRows(data, m.gpu, day, n)
+			if err != nil {
+				return nil, err
+			}
+			h, err := FitHost(m.device, n, rows)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, *h)
+		}
+	}
+	return slices.Clip(out), nil
+}

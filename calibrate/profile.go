@@ -1,0 +1,240 @@
+package calibrate
+
+import (
+	"fmt"
+	"slices"
+
+	"orrery/hwmodel"
+)
+
+// Recipe says from which measurements a device's profile is fitted.
+type Recipe struct {
+	Device string // name of the board
+	GPU    string // name of the device in the data folder
+	// Donor is the device whose shares of the peaks stand in for what was never
+	// measured on this one; its recipe comes earlier.
+	Donor string
+
+	GEMM     []string // sources
+	Clean    []string // of them, those that time the kernel alone
+	Rowwise  string   // source
+	Backends []Backend
+	Experts  string // source
+	Spread   string // token-to-expert distribution in the data
+}
+
+// Backend says from which source an attention backend is fitted.
+type Backend struct {
+	Name    string
+	Source  string
+	Prefill string // backend whose prefill kernel it shares, if it has no rows of its own
+	// Rows is set for a kernel that pads each query head to a tile of its own:
+	// the decode kernel is then derived, see [OwnTiles].
+	Rows float64
+}
+
+// Recipes lists how each profile is made, donors first.
+var Recipes = []Recipe{
+	{
+		Device: "a100-sxm-80gb", GPU: "a100_sxm_80g",
+		GEMM: []string{"aic-vllm", "aic-sglang", "aic-trtllm", "vidur"}, Clean: []string{"aic-vllm", "aic-sglang", "aic-trtllm"},
+		Rowwise: "vidur", Experts: "aic-vllm", Spread: "power_law_1.01",
+		Backends: []Backend{
+			{Name: "fa2-gqa", Source: "vidur"},
+			{Name: "fa2", Prefill: "fa2-gqa", Rows: 64},
+			{Name: "vllm", Source: "aic-vllm"},
+			{Name: "sglang", Source: "aic-sglang"},
+		},
+	},
+	{
+		Device: "a100-pcie-80gb", Donor: "a100-sxm-80gb", GPU: "a100_pcie_80g",
+	},
+	{
+		Device: "h100-sxm-80gb", GPU: "h100_sxm", Donor: "a100-sxm-80gb",
+		GEMM: []string{"aic-vllm", "aic-trtllm", "vidur"}, Clean: []string{"aic-vllm", "aic-trtllm"},
+		Rowwise: "vidur", Experts: "aic-vllm", Spread: "balanced",
+		Backends: []Backend{
+			{Name: "vllm", Source: "aic-vllm"},
+		},
+	},
+	{
+		Device: "a40-48gb", GPU: "a40", Donor: "a100-sxm-80gb",
+		GEMM: []string{"vidur"}, Clean: []string{"vidur"}, Rowwise: "vidur",
+	},
+}
+
+// Fit makes the profile that r describes from the data folder. Donors are the
+// profiles made so far.
+func (r *Recipe) Fit(data string, donors []*hwmodel.Profile) (*hwmodel.Profile, error) {
+	i := slices.IndexFunc(Boards, func(d hwmodel.Device) bool { return d.Name == r.Device })
+	if i < 0 {
+		return nil, fmt.Errorf("calibrate: no board %q", r.Device)
+	}
+	p := &hwmodel.Profile{Device: Boards[i], Attention: map[string]hwmodel.Attention{}}
+	if r.Donor != "" {
+		j := slices.IndexFunc(donors, func(q *hwmodel.Profile) bool { return q.Device.Name == r.Donor })
+		if j < 0 {
+			return nil, fmt.Errorf("calibrate: %s: donor %q was not fitted before it", r.Device, r.Donor)
+		}
+		borrow(p, donors[j])
+	}
+	for _, step := range []func(string, *hwmodel.Profile) error{r.fitGEMM, r.fitRowwise, r.fitAttention, r.fitExperts, r.fitLinks} {
+		if err := step(data, p); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// borrow copies the donor's constants, all of them shares of a peak or times at
+// the start of a kernel, and marks them as derived.
+func borrow(p, donor *hwmodel.Profile) {
+	p.GEMM, p.Grouped, p.Rowwise = donor.GEMM, donor.Grouped, donor.Rowwise
+	fits := []*hwmodel.Fit{&p.GEMM.Fit, &p.Grouped.Fit, &p.Rowwise.Norm.Fit, &p.Rowwise.Activation.Fit, &p.Rowwise.Rotary.Fit, &p.Rowwise.Add.Fit}
+	for _, f := range fits {
+		*f = derived(donor.Device.Name, *f)
+	}
+	for name, a := range donor.Attention {
+		a.Prefill.Fit = derived(donor.Device.Name, a.Prefill.Fit)
+		a.Decode.Fit = derived(donor.Device.Name, a.Decode.Fit)
+		if a.MHADecode != nil {
+			k := *a.MHADecode
+			k.Fit = derived(donor.Device.Name, k.Fit)
+			a.MHADecode = &k
+		}
+		p.Attention[name] = a
+	}
+}
+
+func derived(from string, f hwmodel.Fit) hwmodel.Fit {
+	return hwmodel.Fit{Derived: true, Source: "shares of the peaks as on " + from + " (" + f.Source + ")"}
+}
+
+func (r *Recipe) fitGEMM(data string, p *hwmodel.Profile) error {
+	if len(r.GEMM) == 0 {
+		return nil
+	}
+	rows, err := GEMMRows(data, r.GPU, r.GEMM)
+	if err != nil {
+		return err
+	}
+	g, _, err := FitGEMM(&p.Device, rows, r.Clean)
+	if err != nil {
+		return err
+	}
+	g.Source = fmt.Sprintf("16-bit products measured by %v, each source weighing the same", r.GEMM)
+	p.GEMM = *g
+	return nil
+}
+
+func (r *Recipe) fitRowwise(data string, p *hwmodel.Profile) error {
+	if r.Rowwise == "" {
+		return nil
+	}
+	for _, s := range []struct {
+		name      string
+		functions []string
+		into      *hwmodel.Stream
+	}{
+		{"norm", []string{"rmsnorm", "layernorm"}, &p.Rowwise.Norm},
+		{"activation", []string{"silu_mul", "gelu"}, &p.Rowwise.Activation},
+		{"rotary", []string{"rope"}, &p.Rowwise.Rotary},
+		{"add", []string{"add"}, &p.Rowwise.Add},
+	} {
+		rows, err := StreamRows(data, r.GPU, r.Rowwise, s.functions)
+		if err != nil {
+			return err
+		}
+		fit, err := FitStream(&p.Device, s.name, rows)
+		if err != nil {
+			return err
+		}
+		fit.Source = fmt.Sprintf("%v measured by %s with a clock of 1 us", s.functions, r.Rowwise)
+		*s.into = *fit
+	}
+	return nil
+}
+
+func (r *Recipe) fitExperts(data string, p *hwmodel.Profile) error {
+	if r.Experts == "" {
+		return nil
+	}
+	rows, err := ExpertRows(data, r.GPU, r.Experts, r.Spread)
+	if err != nil {
+		return err
+	}
+	g, err := FitGrouped(p, rows)
+	if err != nil {
+		return err
+	}
+	g.Source = fmt.Sprintf("fused layers of experts measured by %s, tokens spread %s, on top of the plain products", r.Experts, r.Spread)
+	p.Grouped = *g
+	return nil
+}
+
+func (r *Recipe) fitAttention(data string, p *hwmodel.Profile) error {
+	for _, b := range r.Backends {
+		if b.Rows > 0 {
+			a := p.Attention[b.Prefill]
+			a.Decode = OwnTiles(&a, b)
+			p.Attention[b.Name] = a
+			continue
+		}
+		var a hwmodel.Attention
+		rows, err := PrefillRows(data, r.GPU, b.Source)
+		if err != nil {
+			return err
+		}
+		prefill, _, err := FitPrefill(&p.Device, rows)
+		if err != nil {
+			return err
+		}
+		prefill.Source = "causal prefill measured by " + b.Source
+		a.Prefill = *prefill
+		if rows, err = DecodeRows(data, r.GPU, b.Source); err != nil {
+			return err
+		}
+		grouped, own := rows[:0:0], rows[:0:0]
+		for _, row := range rows {
+			if row.Args[1] == row.Args[2] {
+				own = append(own, row)
+			} else {
+				grouped = append(grouped, row)
+			}
+		}
+		decode, _, err := FitDecode(&p.Device, grouped)
+		if err != nil {
+			return err
+		}
+		decode.Source = "decode with grouped queries measured by " + b.Source
+		a.Decode = *decode
+		if len(own) >= 100 {
+			if decode, _, err = FitDecode(&p.Device, own); err != nil {
+				return err
+			}
+			decode.Source = "decode without grouped queries measured by " + b.Source
+			a.MHADecode = decode
+		}
+		p.Attention[b.Name] = a
+	}
+	return nil
+}
+
+// OwnTiles derives the decode kernel of a backend that runs its prefill kernel on
+// one query at a time: each query head pads its single row to a tile, so that the
+// arithmetic on padding, at the rate measured for prefill, takes longer than
+// reading the KV cache. FlashAttention-2 behaved so on paged caches before it
+// learned to put the heads of a group into one tile (its version 2.2.2 and, for
+// models with a sliding window, later); the tile of its kernel for split keys has 64
+// rows. The published iteration times of 2024 show it: decode time there grows in
+// proportion to query heads times context, at 13 to 37 % of the memory bandwidth that
+// reading keys and values alone would need.
+func OwnTiles(a *hwmodel.Attention, b Backend) hwmodel.DecodeKernel {
+	k := a.Decode
+	k.Rows, k.Compute = b.Rows, a.Prefill.Compute
+	k.Fit = hwmodel.Fit{
+		Derived: true,
+		Source:  fmt.Sprintf("launch and memory as backend %s; each query head padded to %g rows, computed at the rate of its prefill kernel", b.Prefill, b.Rows),
+	}
+	return k
+}

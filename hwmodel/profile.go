@@ -1,0 +1,168 @@
+package hwmodel
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"orrery/internal/names"
+)
+
+//go:embed profiles/*.toml
+var profileFiles embed.FS
+
+// Profile is a device together with the fitted constants of its operators. A
+// profile is one TOML file; the files that come with the program are written by
+// the fit in package calibrate and name the source and the error on kept-aside
+// shapes of every operator.
+type Profile struct {
+	Device      Device               `toml:"device"`
+	GEMM        GEMM                 `toml:"gemm"`
+	Grouped     Grouped              `toml:"grouped"`
+	Rowwise     Rowwise              `toml:"rowwise"`
+	Attention   map[string]Attention `toml:"attention"` // by backend
+	Collectives []Collective         `toml:"all_reduce"`
+	Sends       []Send               `toml:"send"`
+	Copy        Send                 `toml:"copy"` // between device and host memory
+}
+
+// Load returns the profile of the named device, one of those that come with the
+// program.
+func Load(name string) (*Profile, error) {
+	data, err := profileFiles.ReadFile("profiles/" + name + ".toml")
+	if err != nil {
+		return nil, names.Unknown("device", name, Names())
+	}
+	return ParseProfile(data, name+".toml")
+}
+
+// Names returns the devices that come with the program, in order.
+func Names() []string { return tomlNames(profileFiles, "profiles") }
+
+// tomlNames lists the TOML files in a folder, without their ending.
+func tomlNames(files fs.FS, folder string) []string {
+	entries, err := fs.ReadDir(files, folder)
+	if err != nil {
+		panic(err) // The folder is part of the program.
+	}
+	var out []string
+	for _, e := range entries {
+		if n, ok := strings.CutSuffix(e.Name(), ".toml"); ok {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// ParseProfile reads a profile from TOML. The name of the file stands in errors.
+func ParseProfile(data []byte, file string) (*Profile, error) {
+	p := new(Profile)
+	if err := decodeTOML(data, path.Base(file), p); err != nil {
+		return nil, err
+	}
+	if err := p.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path.Base(file), err)
+	}
+	return p, nil
+}
+
+// decodeTOML reads TOML into v and refuses keys that v does not have.
+func decodeTOML(data []byte, file string, v any) error {
+	meta, err := toml.Decode(string(data), v)
+	if err != nil {
+		if pe, ok := err.(toml.ParseError); ok {
+			return fmt.Errorf("%s:%d: %s", file, pe.Position.Line, pe.Message)
+		}
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if extra := meta.Undecoded(); len(extra) > 0 {
+		return fmt.Errorf("%s: unknown key %q", file, extra[0].String())
+	}
+	return nil
+}
+
+// check refuses constants with which an operator could beat physics or take no
+// time at all: shares of a peak lie above 0 and up to 1, times are not negative.
+func (p *Profile) check() error {
+	c := checker{}
+	d := &p.Device
+	c.positive("device.sms", float64(d.SMs))
+	c.positive("device.fp16_flops", d.FP16FLOPs)
+	c.positive("device.dram_bytes", d.DRAMBytes)
+	c.positive("device.l2_bytes", d.L2Bytes)
+	c.positive("device.memory", float64(d.Memory))
+	c.positive("device.pcie_bytes", d.PCIeBytes)
+	g := &p.GEMM
+	c.time("gemm.launch", g.Launch)
+	for i, v := range g.Compute {
+		c.share(fmt.Sprintf("gemm.compute[%d]", i), v)
+	}
+	c.share("gemm.bandwidth", g.Bandwidth)
+	c.share("gemm.split_cost", g.Split)
+	c.within("gemm.wave", g.Wave, 0, 1)
+	c.time("gemm.fill", g.Fill)
+	if g.Norm != 1 && g.Norm != 2 && g.Norm != 4 {
+		c.fail("gemm.norm is %d, must be 1, 2 or 4", g.Norm)
+	}
+	c.time("grouped.launch", p.Grouped.Launch)
+	c.share("grouped.efficiency", p.Grouped.Efficiency)
+	for _, s := range []struct {
+		name string
+		s    *Stream
+	}{{"norm", &p.Rowwise.Norm}, {"activation", &p.Rowwise.Activation}, {"rotary", &p.Rowwise.Rotary}, {"add", &p.Rowwise.Add}} {
+		c.time("rowwise."+s.name+".launch", s.s.Launch)
+		c.share("rowwise."+s.name+".bandwidth", s.s.Bandwidth)
+	}
+	for _, name := range sortedKeys(p.Attention) {
+		a := p.Attention[name]
+		c.attention("attention."+name, &a)
+	}
+	for i := range p.Collectives {
+		c.collective(fmt.Sprintf("all_reduce[%d]", i), &p.Collectives[i], d)
+	}
+	for i := range p.Sends {
+		c.send(fmt.Sprintf("send[%d]", i), &p.Sends[i])
+	}
+	c.send("copy", &p.Copy)
+	if p.Copy.Rate > d.PCIeBytes {
+		c.fail("copy.bytes_per_second is %g, above device.pcie_bytes %g", p.Copy.Rate, d.PCIeBytes)
+	}
+	return c.err
+}
+
+// Backend returns the constants of an attention backend.
+func (p *Profile) Backend(name string) (*Attention, error) {
+	a, ok := p.Attention[name]
+	if !ok {
+		return nil, names.Unknown("attention backend of "+p.Device.Name, name, sortedKeys(p.Attention))
+	}
+	return &a, nil
+}
+
+// noLink is the error for a link that the profile has no constants for.
+func (p *Profile) noLink(op string, link Link) error {
+	var have []string
+	for i := range p.Collectives {
+		have = append(have, string(p.Collectives[i].Link))
+	}
+	for i := range p.Sends {
+		have = append(have, string(p.Sends[i].Link))
+	}
+	slices.Sort(have)
+	return names.Unknown(op+" link of "+p.Device.Name, string(link), slices.Compact(have))
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}

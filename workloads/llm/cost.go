@@ -1,0 +1,279 @@
+package llm
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"orrery/hwmodel"
+)
+
+// memoised is the number of tokens up to which the costs that depend on the number
+// of tokens alone are kept in a slice; beyond it they are kept in a map.
+const memoised = 16 << 10
+
+// Cost prices the iterations of one replica operator by operator. It is an
+// [hwmodel.CostModel].
+//
+// A stage takes as long as its operators on the device, or as long as the host
+// needs to launch them where that is longer. Operators are those of a tensor-
+// parallel transformer: embedding on the first stage; in each layer norms,
+// projections, rotary embedding, attention, MLP or experts, and two all-reduces
+// (one if attention and MLP run in parallel); LM head on the last stage, for the
+// sequences that sample. Prompt chunks and decodes share all of it but attention,
+// which runs once for each kind.
+type Cost struct {
+	model   *Model
+	par     Parallel
+	profile *hwmodel.Profile
+	engine  *hwmodel.Engine
+	group   hwmodel.Link // within a stage
+	between hwmodel.Link // from stage to stage
+
+	heads   hwmodel.Heads
+	window  int64 // tokens a decode looks back at most
+	prefill hwmodel.PrefillCost
+	decode  hwmodel.DecodeCost
+	reduce  hwmodel.Collective
+	send    hwmodel.Send
+	host    hwmodel.Host
+
+	layers  []float64 // of each stage
+	launch  []float64 // host seconds to launch each stage eagerly
+	hybrid  []float64 // the same, with chunks and decodes in one batch
+	eager   bool      // launches count in iterations of decodes
+	mixed   bool      // launches count in iterations with prompt tokens
+	pad     int
+	swap    float64 // seconds a byte of the model's KV that is swapped
+	doubts  []string
+	perTok  memo // seconds of a layer by tokens, attention apart
+	embed   memo // seconds of the embedding by tokens
+	head    memo // seconds of the LM head by sequences that sample
+	sending memo // seconds to hand over by tokens
+}
+
+// Option changes how a replica is wired, see [NewCost].
+type Option func(*Cost)
+
+// GroupLink says how the devices of a tensor-parallel group are joined, where it
+// is not the device's own way.
+func GroupLink(l hwmodel.Link) Option { return func(c *Cost) { c.group = l } }
+
+// StageLink says how one pipeline stage reaches the next. Without it, stages lie
+// on the same node as the group, and a replica of more than eight devices, or of
+// more than a node of four joined in pairs, crosses the network.
+func StageLink(l hwmodel.Link) Option { return func(c *Cost) { c.between = l } }
+
+// NewCost returns the cost model of m, spread as par says over devices of profile
+// p and served by engine e. It refuses shapes that cannot be split so and links
+// that the profile does not know.
+func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, options ...Option) (*Cost, error) {
+	if err := splittable(m, par); err != nil {
+		return nil, err
+	}
+	c := &Cost{model: m, par: par, profile: p, engine: e, group: p.Device.Group, between: p.Device.Group}
+	if node := nodeSize(p.Device.Group); par.Devices() > node {
+		c.between = hwmodel.InterNode
+	}
+	for _, o := range options {
+		o(c)
+	}
+	kvBytes := m.KVBytes
+	if kvBytes == 0 {
+		kvBytes = 2
+	}
+	c.heads = hwmodel.Heads{Query: m.Heads / par.Tensor, KV: max(1, m.KVHeads/par.Tensor), Dim: m.HeadDim, KVBytes: kvBytes}
+	c.window = math.MaxInt64
+	if m.SlidingWindow > 0 {
+		c.window = int64(m.SlidingWindow)
+	}
+	a, err := p.Backend(e.Attention)
+	if err != nil {
+		return nil, err
+	}
+	d := &p.Device
+	c.prefill = a.Prefill.On(d, c.heads)
+	c.decode = a.DecodeFor(c.heads).On(d, c.heads)
+	var measured bool
+	if c.reduce, measured, err = p.AllReduce(c.group, e.AllReduce, par.Tensor); err != nil {
+		return nil, err
+	}
+	if par.Pipeline > 1 {
+		if c.send, err = p.SendOver(c.between); err != nil {
+			return nil, err
+		}
+	}
+	c.host = e.HostFor(d.Name, par.Tensor)
+	c.swap = 1 / (p.Copy.Rate * float64(par.Devices()))
+	c.pad = max(1, e.PadTokens)
+	c.eager, c.mixed = e.Launch.Graphs == "none", e.Launch.Graphs != "all"
+	c.stages()
+	c.doubt(a, measured)
+	return c, nil
+}
+
+// splittable refuses a model that cannot be spread as par says.
+func splittable(m *Model, par Parallel) error {
+	switch {
+	case par.Tensor < 1 || par.Pipeline < 1:
+		return fmt.Errorf("parallel degrees are tensor %d and pipeline %d, must be 1 or more", par.Tensor, par.Pipeline)
+	case m.Layers < 1 || m.Hidden < 1 || m.Heads < 1 || m.KVHeads < 1 || m.HeadDim < 1 || m.Intermediate < 1 || m.Vocab < 1:
+		return fmt.Errorf("model %s: every shape must be 1 or more", m.Name)
+	case m.Heads%par.Tensor != 0:
+		return fmt.Errorf("model %s: %d query heads cannot be split over a tensor-parallel degree of %d", m.Name, m.Heads, par.Tensor)
+	case m.KVHeads%par.Tensor != 0 && par.Tensor%m.KVHeads != 0:
+		return fmt.Errorf("model %s: %d key/value heads can be neither split over nor copied to a tensor-parallel degree of %d", m.Name, m.KVHeads, par.Tensor)
+	case m.Layers < par.Pipeline:
+		return fmt.Errorf("model %s: %d layers are fewer than %d pipeline stages", m.Name, m.Layers, par.Pipeline)
+	}
+	return nil
+}
+
+// nodeSize is the number of devices of one node: the boards with a switch come in
+// eights, those joined in pairs in fours.
+func nodeSize(l hwmodel.Link) int {
+	if l == hwmodel.NVSwitch {
+		return 8
+	}
+	return 4
+}
+
+// stages spreads the layers evenly, first stages first, and adds up the launches
+// of each.
+func (c *Cost) stages() {
+	n := c.par.Pipeline
+	for s := range n {
+		layers := c.model.Layers / n
+		if s < c.model.Layers%n {
+			layers++
+		}
+		operators, collectives := launches(c.model, c.par)
+		l := &c.engine.Launch
+		once := float64(layers) * (float64(operators)*l.Operator + float64(collectives)*l.Collective)
+		c.layers = append(c.layers, float64(layers))
+		c.launch = append(c.launch, once)
+		c.hybrid = append(c.hybrid, once+float64(layers)*l.Operator)
+	}
+}
+
+// launches counts the kernels and the collectives of a layer.
+func launches(m *Model, par Parallel) (operators, collectives int) {
+	operators, collectives = 12, 2 // 2 norms, 2 additions, QKV, rotary, KV copy, attention, output, up, activation, down
+	if m.ParallelBlock {
+		operators, collectives = 10, 1 // one norm and one addition
+	}
+	if m.Experts > 0 {
+		operators += 3 // router, sort, sum over experts
+	}
+	if par.Tensor == 1 {
+		collectives = 0
+	}
+	return operators, collectives
+}
+
+// doubt notes what the price rests on that was not measured.
+func (c *Cost) doubt(a *hwmodel.Attention, reduceMeasured bool) {
+	note := func(what string, f *hwmodel.Fit) {
+		if f.Derived {
+			c.doubts = append(c.doubts, fmt.Sprintf("%s on %s is derived, not measured: %s", what, c.profile.Device.Name, f.Source))
+		}
+	}
+	note("matrix product", &c.profile.GEMM.Fit)
+	note("prefill attention", &a.Prefill.Fit)
+	note("decode attention", &a.DecodeFor(c.heads).Fit)
+	note("norm", &c.profile.Rowwise.Norm.Fit)
+	if c.model.Experts > 0 {
+		note("layer of experts", &c.profile.Grouped.Fit)
+	}
+	if c.par.Tensor > 1 {
+		note("all-reduce", &c.reduce.Fit)
+		if !reduceMeasured && !c.reduce.Derived {
+			c.doubts = append(c.doubts, fmt.Sprintf("all-reduce over %d devices by %s is stretched from %d devices", c.par.Tensor, c.group, c.reduce.Devices))
+		}
+	}
+	if c.par.Pipeline > 1 {
+		note("send", &c.send.Fit)
+	}
+	note("host time", &c.host.Fit)
+}
+
+// Doubts lists, a sentence each, the operators whose price was derived rather than
+// measured on this device.
+func (c *Cost) Doubts() []string { return c.doubts }
+
+// Stages returns the number of pipeline stages.
+func (c *Cost) Stages() int { return c.par.Pipeline }
+
+// Stage returns how long stage s computes b.
+func (c *Cost) Stage(s int, b *hwmodel.Batch) time.Duration {
+	tokens := b.Tokens()
+	if tokens == 0 && b.SwapBytes == 0 {
+		return 0
+	}
+	t := c.padded(tokens)
+	layer, ok := c.perTok.get(t)
+	if !ok {
+		layer = c.perTok.put(t, c.tokenTime(t))
+	}
+	if b.Decodes > 0 {
+		layer += c.decode.Time(b.Decodes, min(b.DecodeContext, int64(b.Decodes)*c.windowOr(b)))
+	}
+	if b.Chunks > 0 {
+		layer += c.prefill.Time(b)
+	}
+	total := float64(c.layers[s] * layer)
+	if s == 0 {
+		total += c.embedding(t)
+	}
+	if s == len(c.layers)-1 {
+		total += c.lmHead(b.Logits)
+	}
+	if b.Chunks > 0 {
+		if c.mixed {
+			floor := c.launch[s]
+			if b.Decodes > 0 {
+				floor = c.hybrid[s]
+			}
+			total = max(total, floor)
+		}
+	} else if c.eager {
+		total = max(total, c.launch[s])
+	}
+	if b.SwapBytes > 0 {
+		total += c.profile.Copy.Latency + float64(c.swap*float64(b.SwapBytes))
+	}
+	return nanoseconds(total)
+}
+
+// windowOr returns how far back a decode of b looks at most. Only the sum of the
+// contexts is known, so that a window caps their mean.
+func (c *Cost) windowOr(b *hwmodel.Batch) int64 {
+	if c.window == math.MaxInt64 {
+		return b.DecodeContext
+	}
+	return c.window
+}
+
+// Send returns how long it takes to hand b's activations to the next stage.
+func (c *Cost) Send(b *hwmodel.Batch) time.Duration {
+	if c.par.Pipeline == 1 {
+		return 0
+	}
+	t := c.padded(b.Tokens())
+	v, ok := c.sending.get(t)
+	if !ok {
+		v = c.sending.put(t, c.send.Time(float64(2*t*c.model.Hidden)))
+	}
+	return nanoseconds(v)
+}
+
+// Host returns how long the host is busy with the iteration.
+func (c *Cost) Host(b *hwmodel.Batch) (time.Duration, bool) {
+	return nanoseconds(c.host.Fixed + float64(c.host.PerSequence*float64(b.Decodes+b.Chunks))), c.engine.Overlap
+}
+
+// padded rounds tokens up to the engine's multiple.
+func (c *Cost) padded(tokens int) int { return (tokens + c.pad - 1) / c.pad * c.pad }
+
+// nanoseconds rounds seconds to the clock's unit, once.
+func nanoseconds(s float64) time.Duration { return time.Duration(float64(s*1e9) + 0.5) }

@@ -1,0 +1,145 @@
+package llm
+
+// The operators of a layer that depend on the number of tokens alone. Bytes and
+// shapes are those of one device of a tensor-parallel group.
+
+// tokenTime returns the seconds of one layer for t tokens, attention apart.
+func (c *Cost) tokenTime(t int) float64 {
+	if t == 0 {
+		return 0
+	}
+	m, p, tp := c.model, c.profile, c.par.Tensor
+	d := &p.Device
+	wb := max(1, m.WeightBytes)
+	row := float64(2*t) * float64(m.Hidden) // bytes of the residual stream
+	q, kv := c.heads.Query*c.heads.Dim, c.heads.KV*c.heads.Dim
+
+	norm := p.Rowwise.Norm.Time(d, 2*row)
+	qkv := p.GEMM.Time(d, t, q+2*kv, m.Hidden, wb)
+	rotary := p.Rowwise.Rotary.Time(d, float64(4*t)*float64(q+kv))
+	store := p.Rowwise.Rotary.Time(d, float64(2*t)*float64(2*kv)+float64(t*2*kv)*float64(c.heads.KVBytes))
+	out := p.GEMM.Time(d, t, m.Hidden, q, wb)
+	add := p.Rowwise.Add.Time(d, 3*row)
+
+	sum := norm + qkv + rotary + store + out + add
+	if m.Experts > 0 {
+		sum += c.expertTime(t)
+	} else {
+		sum += c.mlpTime(t, (m.Intermediate+tp-1)/tp)
+	}
+	reduces := 2.0
+	if m.ParallelBlock {
+		reduces = 1
+	} else {
+		sum += norm + add
+	}
+	if tp > 1 {
+		sum += float64(reduces * c.reduce.Time(row))
+	}
+	return sum
+}
+
+// mlpTime returns the seconds of a dense MLP of the given width for t tokens.
+func (c *Cost) mlpTime(t, width int) float64 {
+	m, p := c.model, c.profile
+	d, wb := &p.Device, max(1, m.WeightBytes)
+	in := 1
+	if m.Gated {
+		in = 2
+	}
+	up := p.GEMM.Time(d, t, in*width, m.Hidden, wb)
+	act := p.Rowwise.Activation.Time(d, float64(2*t)*float64((in+1)*width))
+	down := p.GEMM.Time(d, t, m.Hidden, width, wb)
+	return up + act + down
+}
+
+// expertTime returns the seconds of a layer of experts for t tokens: router,
+// experts with their activations, weighted sum, and the expert that is always on.
+// Every device holds a slice of each expert.
+func (c *Cost) expertTime(t int) float64 {
+	m, p, tp := c.model, c.profile, c.par.Tensor
+	d, wb := &p.Device, max(1, m.WeightBytes)
+	width := (m.Intermediate + tp - 1) / tp
+	router := p.GEMM.Time(d, t, m.Experts, m.Hidden, wb)
+	experts := p.Experts(t, m.Experts, m.ExpertsPerToken, m.Hidden, width, wb)
+	spread := float64(2*t) * float64(m.ExpertsPerToken)
+	act := p.Rowwise.Activation.Time(d, float64(spread*float64(3*width)))
+	sum := p.Rowwise.Add.Time(d, float64(spread*float64(m.Hidden))+float64(2*t)*float64(m.Hidden))
+	total := router + experts + act + sum
+	if m.SharedExpertSize > 0 {
+		total += c.mlpTime(t, (m.SharedExpertSize+tp-1)/tp)
+	}
+	return total
+}
+
+// embedding returns the seconds to look up t tokens. With tensor parallelism every
+// device holds a slice of the vocabulary and the results are added up.
+func (c *Cost) embedding(t int) float64 {
+	if v, ok := c.embed.get(t); ok {
+		return v
+	}
+	row := float64(2*t) * float64(c.model.Hidden)
+	v := c.profile.Rowwise.Add.Time(&c.profile.Device, 2*row)
+	if c.par.Tensor > 1 {
+		v += c.reduce.Time(row)
+	}
+	return c.embed.put(t, v)
+}
+
+// lmHead returns the seconds of the final norm and the projection to the
+// vocabulary for the sequences that sample. With tensor parallelism the slices are
+// gathered, which takes half of an all-reduce of the same size.
+func (c *Cost) lmHead(sequences int) float64 {
+	if sequences == 0 {
+		return 0
+	}
+	if v, ok := c.head.get(sequences); ok {
+		return v
+	}
+	m, p, tp := c.model, c.profile, c.par.Tensor
+	d := &p.Device
+	v := p.Rowwise.Norm.Time(d, float64(4*sequences)*float64(m.Hidden))
+	v += p.GEMM.Time(d, sequences, (m.Vocab+tp-1)/tp, m.Hidden, 2)
+	if tp > 1 {
+		v += c.reduce.Time(float64(sequences) * float64(m.Vocab))
+	}
+	return c.head.put(sequences, v)
+}
+
+// memo keeps the costs of small whole numbers in a slice and of large ones in a
+// map. Its zero value is empty; the slice grows by doubling to what is asked.
+type memo struct {
+	dense  []float64 // 0 where nothing is kept yet
+	sparse map[int]float64
+}
+
+// get returns the cost kept for n.
+func (m *memo) get(n int) (float64, bool) {
+	if n < len(m.dense) {
+		v := m.dense[n]
+		return v, v != 0
+	}
+	if n < memoised {
+		return 0, false
+	}
+	v, ok := m.sparse[n]
+	return v, ok
+}
+
+// put keeps v for n and returns it.
+func (m *memo) put(n int, v float64) float64 {
+	if n >= memoised {
+		if m.sparse == nil {
+			m.sparse = map[int]float64{}
+		}
+		m.sparse[n] = v
+		return v
+	}
+	if n >= len(m.dense) {
+		grown := make([]float64, min(memoised, max(n+1, 2*len(m.dense), 256)))
+		copy(grown, m.dense)
+		m.dense = grown
+	}
+	m.dense[n] = v
+	return v
+}
