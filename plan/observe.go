@@ -1,0 +1,131 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"orrery/report"
+)
+
+// Probe runs one experiment at the given rate (requests per second) and seed. It
+// must be a function of these two, and be safe to call from several goroutines. If
+// the context ends it may return anything: the result is not used.
+type Probe func(ctx context.Context, rate float64, seed uint64) (Observation, error)
+
+// Observation is what is kept of one run.
+type Observation struct {
+	// Met tells whether the run met its service-level objective.
+	Met bool
+	// Growing tells that the queue grew all through the run, so that no steady state
+	// exists at this rate even if the objective was met.
+	Growing bool
+	// Values has one figure for each of [Metrics], in that order; NaN if it does not
+	// exist. It may be nil if only the two above are asked for.
+	Values []float64
+}
+
+// Observe returns the observation of a result.
+func Observe(r *report.Result) Observation {
+	o := Observation{Met: r.SLO != nil && r.SLO.Met, Growing: r.Load.Growing, Values: make([]float64, len(metrics))}
+	for i, m := range metrics {
+		o.Values[i] = float64(m.of(r))
+	}
+	return o
+}
+
+// Value returns the figure with the given key of [Metrics], NaN if there is none.
+func (o *Observation) Value(key string) float64 {
+	for i, m := range metrics {
+		if m.Key == key && i < len(o.Values) {
+			return o.Values[i]
+		}
+	}
+	return float64(report.None)
+}
+
+// Unit says how a figure is written.
+type Unit int
+
+// The units of figures.
+const (
+	Seconds Unit = iota
+	PerSecond
+	Share
+	Count
+)
+
+// Metric is a figure that runs are compared by.
+type Metric struct {
+	Key   string // as in JSON
+	Label string // as in tables
+	Unit  Unit
+	of    func(*report.Result) report.Number
+}
+
+// Metrics returns the figures of an observation. Delays count requests that were
+// unfinished at the end of a run with the time they had waited by then: finished
+// requests alone flatter an overloaded system.
+func Metrics() []Metric { return metrics }
+
+var metrics = []Metric{
+	{"ttft_p50_s", "TTFT p50", Seconds, func(r *report.Result) report.Number { return r.Latency.TTFT.WithUnfinished.P50S }},
+	{"ttft_p99_s", "TTFT p99", Seconds, func(r *report.Result) report.Number { return r.Latency.TTFT.WithUnfinished.P99S }},
+	{"tbt_p50_s", "TBT p50", Seconds, func(r *report.Result) report.Number { return r.Latency.TBT.WithUnfinished.P50S }},
+	{"tbt_p99_s", "TBT p99", Seconds, func(r *report.Result) report.Number { return r.Latency.TBT.WithUnfinished.P99S }},
+	{"e2e_p50_s", "E2E p50", Seconds, func(r *report.Result) report.Number { return r.Latency.E2E.WithUnfinished.P50S }},
+	{"e2e_p99_s", "E2E p99", Seconds, func(r *report.Result) report.Number { return r.Latency.E2E.WithUnfinished.P99S }},
+	{"scheduling_delay_p50_s", "scheduling delay p50", Seconds, func(r *report.Result) report.Number {
+		return r.Latency.SchedulingDelay.WithUnfinished.P50S
+	}},
+	{"requests_per_s", "requests finished", PerSecond, func(r *report.Result) report.Number { return r.Throughput.RequestsPerS }},
+	{"output_tokens_per_s", "output tokens", PerSecond, func(r *report.Result) report.Number { return r.Throughput.OutputTokensPerS }},
+	{"goodput_per_s", "goodput", PerSecond, func(r *report.Result) report.Number {
+		if r.SLO == nil {
+			return report.None
+		}
+		return r.SLO.GoodputPerS
+	}},
+	{"kv_mean_share", "KV use, mean", Share, func(r *report.Result) report.Number { return r.Load.KVMeanShare }},
+	{"busy_share", "GPU busy", Share, func(r *report.Result) report.Number { return r.Load.BusyShare }},
+	{"bubble_share", "bubbles", Share, func(r *report.Result) report.Number { return r.Load.BubbleShare }},
+	{"preemptions", "pre-emptions", Count, func(r *report.Result) report.Number { return report.Number(r.Requests.Preemptions) }},
+	{"unfinished", "unfinished requests", Count, func(r *report.Result) report.Number { return report.Number(r.Requests.Unfinished) }},
+}
+
+// Text writes a figure of the unit with three significant digits.
+func (u Unit) Text(v float64) string {
+	if !report.Number(v).Exists() {
+		return "-"
+	}
+	three := func(x float64) string { return significant(x, 3) }
+	switch abs := max(v, -v); {
+	case u == Seconds && v == 0:
+		return "0 s"
+	case u == Seconds && abs < 1e-3:
+		return three(v*1e6) + " us"
+	case u == Seconds && abs < 1:
+		return three(v*1e3) + " ms"
+	case u == Seconds:
+		return three(v) + " s"
+	case u == PerSecond:
+		return three(v) + "/s"
+	case u == Share:
+		return fmt.Sprintf("%.1f %%", v*100)
+	default:
+		return three(v)
+	}
+}
+
+// significant writes x with n significant digits, but all digits before the point.
+func significant(x float64, n int) string {
+	s := strconv.FormatFloat(x, 'g', n, 64)
+	y, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return s
+	}
+	if max(y, -y) >= 100 {
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(y, 'f', -1, 64)
+}

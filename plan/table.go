@@ -1,0 +1,138 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Text returns the comparison as a table: for each metric the mean over seeds of
+// every variant, and below it the change from the first variant with its 95 %
+// interval. A star marks changes whose interval leaves out zero. Rows whose figures
+// exist for no variant are left out.
+func (c *Comparison) Text() string {
+	t := table{{""}}
+	t[0] = append(t[0], c.Variants...)
+	for _, r := range c.Rows {
+		line, below, some, changes := []string{r.Label}, []string{""}, false, false
+		for _, cell := range r.Cells {
+			line = append(line, r.Unit.Text(float64(cell.Mean)))
+			text := cell.change(r)
+			below = append(below, text)
+			some = some || cell.N > 0
+			changes = changes || text != ""
+		}
+		if some {
+			t = append(t, line)
+			if changes {
+				t = append(t, below)
+			}
+		}
+	}
+	n := len(c.Seeds)
+	met := []string{"SLO met"}
+	grown := []string{"queue growing"}
+	for v := range c.Variants {
+		met = append(met, fmt.Sprintf("%d of %d seeds", c.Met[v], n))
+		grown = append(grown, fmt.Sprintf("%d of %d seeds", c.Growing[v], n))
+	}
+	return append(t, met, grown).String()
+}
+
+// change writes the difference from the first variant: relative to that variant's
+// mean where that makes sense, else in points.
+func (c *Cell) change(r Row) string {
+	d := c.Change
+	if d == nil || d.N == 0 || d.Mean == 0 && d.Min == 0 && d.Max == 0 {
+		return ""
+	}
+	base := float64(r.Cells[0].Mean)
+	one := func(v float64) string { return signed(100*v/base, "") }
+	end := " %"
+	if r.Unit == Share || r.Unit == Count || base == 0 {
+		one = func(v float64) string { return signed(v, "") }
+		end = ""
+		if r.Unit == Share {
+			one = func(v float64) string { return signed(100*v, "") }
+			end = " pts"
+		}
+	}
+	if !d.Low.Exists() {
+		return one(float64(d.Mean)) + end
+	}
+	star := ""
+	if d.Low > 0 || d.High < 0 {
+		star = "*"
+	}
+	return fmt.Sprintf("%s%s [%s, %s]%s", one(float64(d.Mean)), end, one(float64(d.Low)), one(float64(d.High)), star)
+}
+
+// signed writes a number with its sign and two or three digits.
+func signed(v float64, unit string) string {
+	s := significant(v, 2)
+	if max(v, -v) >= 100 {
+		s = significant(v, 3)
+	}
+	if v > 0 {
+		s = "+" + s
+	}
+	return s + unit
+}
+
+// table is text in columns, the first on the left and the others on the right.
+type table [][]string
+
+func (t table) String() string {
+	var width []int
+	for _, line := range t {
+		for i, cell := range line {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for _, line := range t {
+		var text strings.Builder
+		for i, cell := range line {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if i == 0 {
+				text.WriteString(cell + pad)
+			} else {
+				text.WriteString("  " + pad + cell)
+			}
+		}
+		b.WriteString(strings.TrimRight(text.String(), " "))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// Text returns the capacity in one line.
+func (c *Capacity) Text() string {
+	var b strings.Builder
+	switch {
+	case !c.PerS.Exists():
+		b.WriteString("unknown: no search came to its end")
+	case c.PerS == 0:
+		b.WriteString("0: the objective holds at no rate that was tried")
+	default:
+		fmt.Fprintf(&b, "%s requests/s", significant(float64(c.PerS), 3))
+		if c.Interval.Low.Exists() {
+			fmt.Fprintf(&b, "  95 %% interval %s to %s", significant(float64(c.Interval.Low), 3), significant(float64(c.Interval.High), 3))
+		}
+		fmt.Fprintf(&b, ", seeds %s to %s", significant(float64(c.Interval.Min), 3), significant(float64(c.Interval.Max), 3))
+	}
+	fmt.Fprintf(&b, " (%d seeds, %d runs)", c.Interval.N, c.Probes)
+	if c.Unbounded() {
+		b.WriteString("; it held at every rate tried")
+	}
+	if c.Growing > 0 {
+		fmt.Fprintf(&b, "; the queue had no steady state with %d seeds", c.Growing)
+	}
+	if c.Partial {
+		b.WriteString("; PARTIAL")
+	}
+	return b.String()
+}
