@@ -169,7 +169,13 @@ func (y toy) config(l list, recorders ...cluster.Recorder) cluster.Config {
 	return cfg
 }
 
-func (y toy) run(t testing.TB, l list, recorders ...cluster.Recorder) cluster.Outcome {
+// fataler is a test, of package testing or of rapid.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func (y toy) run(t fataler, l list, recorders ...cluster.Recorder) cluster.Outcome {
 	t.Helper()
 	out, err := cluster.Run(context.Background(), y.config(l, recorders...))
 	if err != nil {

@@ -135,6 +135,9 @@ func (m *Metrics) request(r *cluster.Record) {
 		m.replicas[r.Replica].lastPreemption = r.At
 	case cluster.Finished:
 		c.finished++
+		if u := &m.replicas[r.Replica]; len(u.stages) > 1 {
+			u.ended = append(u.ended, r.At)
+		}
 		m.ended(s)
 		m.left(s, r.At)
 		if warm {

@@ -24,6 +24,11 @@ type use struct {
 	start, end       sim.Time
 	running, waiting int32
 	kv               int64
+	// ended has when requests finished since start, in pipelines only: a decision
+	// counts those as running that finish with an earlier micro-batch, before the next
+	// decision. Their KV blocks count until then, since the log does not say how many
+	// they are.
+	ended []sim.Time
 
 	lastChunk      sim.Time // end of the last iteration with prompt chunks
 	lastPreemption sim.Time
@@ -90,6 +95,15 @@ func (m *Metrics) iterated(u *use, it *cluster.Iteration) {
 	if it.Batch.Chunks > 0 {
 		u.lastChunk = it.End
 	}
+	if len(u.ended) > 0 {
+		kept := u.ended[:0]
+		for _, e := range u.ended {
+			if e > it.Start {
+				kept = append(kept, e)
+			}
+		}
+		u.ended = kept
+	}
 	u.start, u.end = it.Start, it.End
 	u.running, u.waiting, u.kv = it.Running, it.Waiting, it.KVUsed
 }
@@ -102,6 +116,11 @@ func (m *Metrics) hold(u *use, t *tally, from, to sim.Time) {
 	}
 	t.active += d
 	t.running += float64(float64(u.running) * float64(d))
+	for _, e := range u.ended {
+		if e > u.start && e < to {
+			t.running -= float64(to - max(e, from))
+		}
+	}
 	t.kv += float64(float64(u.kv) * float64(d))
 	if u.waiting == 0 {
 		return

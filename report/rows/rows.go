@@ -131,7 +131,7 @@ func Create(path string) (*File, error) {
 	case ".parquet":
 		format = NewParquet
 	default:
-		return nil, fmt.Errorf("cannot write %s: requests are written as .csv or .parquet, not as %q", path, ext)
+		return nil, whole.Error(path, fmt.Errorf("requests are written as .csv or .parquet, not as %q", ext))
 	}
 	f, err := whole.Create(path)
 	if err != nil {
