@@ -5,7 +5,7 @@ package batch
 // new requests join them without a cap on tokens, and blocks for the longest
 // possible sequence are reserved.
 type Orca struct {
-	MaxSeqs int
+	MaxSeqs int `toml:"max_seqs"` // largest batch
 }
 
 // Limits implements [Policy].

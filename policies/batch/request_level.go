@@ -5,7 +5,7 @@ package batch
 // finished. Blocks for the longest possible sequence are reserved, so nothing is
 // ever pre-empted. Finished sequences leave; the batch shrinks.
 type RequestLevel struct {
-	MaxSeqs int
+	MaxSeqs int `toml:"max_seqs"` // largest batch
 }
 
 // Limits implements [Policy].

@@ -5,12 +5,12 @@ package batch
 // iteration, then prompts under way go on, then new requests are admitted, all
 // within a budget of tokens. Decodes are never limited by the budget.
 type Sarathi struct {
-	MaxSeqs   int
-	Budget    int // tokens of an iteration
-	Watermark float64
+	MaxSeqs   int     `toml:"max_seqs"`  // largest batch
+	Budget    int     `toml:"budget"`    // tokens of an iteration
+	Watermark float64 `toml:"watermark"` // share of blocks that an admission leaves free
 	// Dynamic, if set, replaces the budget by chunks that shrink as a prompt
 	// advances.
-	Dynamic *DynamicChunks
+	Dynamic *DynamicChunks `toml:"dynamic"`
 }
 
 // Limits implements [Policy].
@@ -48,9 +48,10 @@ func (s *Sarathi) next(q *Seq, n int) int {
 // DynamicChunks makes a token budget shrink in stages as a prompt advances, so
 // that the growing cost of attention does not lengthen iterations.
 type DynamicChunks struct {
-	Low, High int // smallest and largest budget, tokens
-	Stages    int
-	MaxTokens int // prompt length spread over the stages
+	Low       int `toml:"low"`  // smallest budget, tokens
+	High      int `toml:"high"` // largest budget, tokens
+	Stages    int `toml:"stages"`
+	MaxTokens int `toml:"max_tokens"` // prompt length spread over the stages
 }
 
 // DefaultDynamicChunks is the artefact's default.

@@ -4,12 +4,12 @@ package batch
 // first, whole and in iterations of their own, while every decode waits;
 // otherwise all sequences decode. It is the baseline of the Sarathi-Serve paper.
 type VLLM struct {
-	MaxSeqs   int // max_num_seqs
-	MaxTokens int // max_num_batched_tokens of a prompt iteration; 0 for the model's longest sequence
+	MaxSeqs   int `toml:"max_seqs"`   // max_num_seqs
+	MaxTokens int `toml:"max_tokens"` // max_num_batched_tokens of a prompt iteration; 0 for the model's longest sequence
 	// Watermark is the share of blocks that an admission leaves free.
-	Watermark float64
+	Watermark float64 `toml:"watermark"`
 	// Swap moves pre-empted sequences to host memory instead of recomputing them.
-	Swap bool
+	Swap bool `toml:"swap"`
 
 	maxTokens int
 }

@@ -4,15 +4,15 @@ package batch
 // sequences first in the order of their admission, KV blocks taken chunk by
 // chunk, pre-emption by recomputation of the last to be admitted.
 type VLLMV1 struct {
-	MaxSeqs int
-	Budget  int // max_num_batched_tokens
+	MaxSeqs int `toml:"max_seqs"` // max_num_seqs
+	Budget  int `toml:"budget"`   // max_num_batched_tokens
 	// LongPrefill caps the chunk of one prompt, 0 for no cap
 	// (long_prefill_token_threshold).
-	LongPrefill int
+	LongPrefill int `toml:"long_prefill"`
 	// AdmitPartial admits a request when its first chunk fits. Otherwise its
 	// whole prompt must fit the free blocks, as newer versions demand, so that
 	// half-computed prompts do not deadlock the memory.
-	AdmitPartial bool
+	AdmitPartial bool `toml:"admit_partial"`
 
 	chunks []chunk // reused between calls
 }

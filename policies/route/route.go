@@ -79,7 +79,9 @@ func (p *PowerOfTwo) Route(_ sim.Time, _ *workloads.Request, replicas []Replica)
 // SharedQueue keeps requests in one queue at the gateway and gives the oldest to
 // the replica with the fewest unfinished requests as soon as that has fewer than
 // Slots: late binding, at the price of a queue that all replicas share.
-type SharedQueue struct{ Slots int32 }
+type SharedQueue struct {
+	Slots int32 `toml:"slots"`
+}
 
 // Route implements [Policy].
 func (p SharedQueue) Route(now sim.Time, r *workloads.Request, replicas []Replica) int {

@@ -1,0 +1,167 @@
+package scenarios
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"orrery/cluster"
+	"orrery/policies/batch"
+	"orrery/report"
+	"orrery/sim"
+	"orrery/workloads/trace"
+)
+
+// Experiment is a scenario wired for one run. It has state and serves that run only.
+type Experiment struct {
+	Config cluster.Config
+	Specs  []report.ReplicaSpec // of the replicas, for recorders
+	SLO    report.SLO
+	WarmUp sim.Time
+	// Identity says what is run. Run id and version are left to [Run].
+	Identity report.Identity
+}
+
+// Close releases what the source of traffic holds and returns the error that cut it
+// short, if any.
+func (e *Experiment) Close() error { return trace.Close(e.Config.Source) }
+
+// Build wires the scenario for one run with the given seed, which takes the place of
+// the scenario's own. An error is not the scenario's fault: a file that was
+// there when it was loaded has changed.
+func (s *Scenario) Build(seed uint64) (*Experiment, error) {
+	cost, doubts, err := s.Cost.part.model(s)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	source, err := s.Traffic.part.traffic(seed, s.Model.MaxLen).Open()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	e := &Experiment{
+		Config: cluster.Config{
+			Router:  s.Policy.route.policy(sim.Stream(seed, "route")),
+			Source:  source,
+			Until:   sim.Time(s.Run.Until),
+			LateGap: time.Duration(s.SLO.TBT),
+		},
+		SLO:    s.ReportSLO(),
+		WarmUp: sim.Time(s.Run.WarmUp),
+	}
+	if s.Run.FirstToken == "decode" {
+		e.Config.FirstToken = cluster.WithDecode
+	}
+	replica := cluster.ReplicaConfig{
+		Cost: cost, MaxLen: s.Model.MaxLen, Blocks: s.blocks, BlockTokens: s.Hardware.BlockTokens,
+		PrefixCache: s.Policy.PrefixCache, BlockBytes: s.blockBytes(),
+	}
+	if replica.BlockBytes > 0 {
+		replica.HostBlocks = int64(s.Hardware.SwapGiB*(1<<30)) / replica.BlockBytes
+	}
+	e.Config.Replicas = make([]cluster.ReplicaConfig, s.Hardware.Replicas)
+	for i := range e.Config.Replicas {
+		replica.Policy = s.newPolicy()
+		e.Config.Replicas[i] = replica // one cost model for all: a run is one goroutine
+	}
+	e.Specs = report.Specs(e.Config.Replicas)
+	e.Identity = s.identity(seed, doubts)
+	return e, nil
+}
+
+// newPolicy returns a fresh batch policy with the scenario's settings.
+func (s *Scenario) newPolicy() batch.Policy {
+	from := reflect.ValueOf(s.Policy.batch).Elem()
+	p := reflect.New(from.Type())
+	p.Elem().Set(from) // the scenario's own never decides, so it has no state yet
+	return p.Interface().(batch.Policy)
+}
+
+// KVBlocks returns the number of KV blocks of a replica.
+func (s *Scenario) KVBlocks() int64 { return s.blocks }
+
+// ReportSLO returns the objective as package report takes it.
+func (s *Scenario) ReportSLO() report.SLO {
+	return report.SLO{
+		TTFT: time.Duration(s.SLO.TTFT), TBT: time.Duration(s.SLO.TBT), TPOT: time.Duration(s.SLO.TPOT), E2E: time.Duration(s.SLO.E2E),
+		SchedulingDelayMedian: time.Duration(s.SLO.SchedDelayP50), Quantile: s.SLO.Quantile, IgnoreUnfinished: s.SLO.IgnoreUnfinished,
+	}
+}
+
+// trial builds the experiment once, so that what only the packages below can tell is
+// found when the scenario is loaded.
+func (c *checker) trial(s *Scenario) {
+	if _, _, err := s.Cost.part.model(s); err != nil {
+		c.in("hardware").wrap("link", err)
+		return
+	}
+	if _, ok := s.Traffic.part.(*replayPart); ok {
+		return // the file has been read from end to end
+	}
+	source, err := s.Traffic.part.traffic(s.Seed, s.Model.MaxLen).Open()
+	if err != nil {
+		c.d.errorf("traffic", "traffic: %w", err)
+		return
+	}
+	trace.Close(source)
+}
+
+// identity says in words what is run.
+func (s *Scenario) identity(seed uint64, doubts []string) report.Identity {
+	id := report.Identity{
+		Scenario: s.Name, Seed: seed, Device: s.deviceText(), Policy: s.policyText(), Traffic: s.Traffic.part.describe(),
+		Flags: append(append([]string{}, s.flags...), doubts...), Notes: append([]string{}, s.notes...),
+	}
+	if s.model != nil {
+		id.Model = s.model.Name
+	}
+	return id
+}
+
+// deviceText names the hardware as people say it: "4 x 2 a100-pcie-80gb (TP2)".
+func (s *Scenario) deviceText() string {
+	h := &s.Hardware
+	if h.Device == "" {
+		return plural(h.Replicas, "replica")
+	}
+	text := fmt.Sprintf("%d x %s", h.Tensor*h.Pipeline, h.Device)
+	var split []string
+	if h.Tensor > 1 {
+		split = append(split, fmt.Sprintf("TP%d", h.Tensor))
+	}
+	if h.Pipeline > 1 {
+		split = append(split, fmt.Sprintf("PP%d", h.Pipeline))
+	}
+	if len(split) > 0 {
+		text += " " + strings.Join(split, " ")
+	}
+	if h.Replicas > 1 {
+		text = plural(h.Replicas, "replica") + " of " + text
+	}
+	return text + ", engine " + h.Engine
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// policyText names the policies with their settings.
+func (s *Scenario) policyText() string {
+	var settings []string
+	for _, f := range fields(s.Policy.batch) {
+		if !missing(f.value) && !f.value.IsZero() {
+			settings = append(settings, f.key+" "+valueText(f.value, " "))
+		}
+	}
+	text := fmt.Sprintf("%s (%s)", s.Policy.Batch, strings.Join(settings, ", "))
+	if s.Policy.PrefixCache {
+		text += ", prefix cache"
+	}
+	if s.Hardware.Replicas > 1 {
+		text += ", route " + s.Policy.Route
+	}
+	return text
+}

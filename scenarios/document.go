@@ -1,0 +1,156 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// document is a scenario as a tree of TOML values, with the place that each key
+// comes from: a line of the file, or an override.
+type document struct {
+	name string // of the file, for messages
+	dir  string // relative paths in the file start here
+	tree map[string]any
+	at   map[string]place // by path; see linesOf
+}
+
+// place is where a key comes from.
+type place struct {
+	file string // file, or the text of an override
+	line int    // 0 in an override given as text
+	over bool   // an override rather than the scenario itself
+}
+
+// parse reads a TOML document. The name stands in messages.
+func parse(name string, data []byte) (*document, error) {
+	d := &document{name: name, dir: filepath.Dir(name), tree: map[string]any{}, at: map[string]place{}}
+	if _, err := toml.Decode(string(data), &d.tree); err != nil {
+		var syntax toml.ParseError
+		if errors.As(err, &syntax) {
+			return nil, &Error{File: name, Line: syntax.Position.Line, Msg: "not TOML: " + oneLine(syntax.Message)}
+		}
+		return nil, &Error{File: name, Msg: "not TOML: " + oneLine(strings.TrimPrefix(err.Error(), "toml: "))}
+	}
+	for path, line := range linesOf(string(data)) {
+		d.at[path] = place{file: name, line: line}
+	}
+	return d, nil
+}
+
+// oneLine joins the lines of a message of the toml package.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// clone returns a copy whose tree can be changed.
+func (d *document) clone() *document {
+	c := &document{name: d.name, dir: d.dir, tree: cloneTree(d.tree), at: make(map[string]place, len(d.at))}
+	for k, v := range d.at {
+		c.at[k] = v
+	}
+	return c
+}
+
+// cloneTree copies the tables of a tree. Other values are never changed in place.
+func cloneTree(t map[string]any) map[string]any {
+	c := make(map[string]any, len(t))
+	for k, v := range t {
+		if sub, ok := v.(map[string]any); ok {
+			v = cloneTree(sub)
+		}
+		c[k] = v
+	}
+	return c
+}
+
+// set applies an override as it is given on a command line: a.b=c with c in TOML. What is
+// not TOML counts as a string, so that most strings need no quotes.
+func (d *document) set(text string) error {
+	where := place{file: "--set " + oneLine(text), over: true}
+	key, value, ok := strings.Cut(text, "=")
+	if key = strings.TrimSpace(key); !ok || key == "" {
+		return &Error{File: where.file, Msg: `not an override; want key=value, such as traffic.rate=2.5 or policy.batch="vllm"`}
+	}
+	if strings.ContainsAny(text, "\n\r") {
+		return &Error{File: where.file, Msg: "an override of several lines; want one"}
+	}
+	var over map[string]any
+	if _, err := toml.Decode(key+" = "+value, &over); err != nil {
+		over = nil
+		if _, err := toml.Decode(fmt.Sprintf("%s = %q", key, strings.TrimSpace(value)), &over); err != nil {
+			return &Error{File: where.file, Msg: `not an override; want key=value, such as traffic.rate=2.5 or policy.batch="vllm"`}
+		}
+	}
+	d.merge(over, func(string) place { return where })
+	return nil
+}
+
+// merge lays the keys of over upon the tree. A table is merged key by key, every
+// other value replaces what was there.
+func (d *document) merge(over map[string]any, where func(path string) place) {
+	d.mergeAt("", d.tree, over, where)
+}
+
+func (d *document) mergeAt(path string, into, over map[string]any, where func(path string) place) {
+	for key, v := range over { // independent of each other, so the order does not matter
+		p := join(path, key)
+		sub, isTable := v.(map[string]any)
+		have, wasTable := into[key].(map[string]any)
+		if isTable && wasTable {
+			d.mergeAt(p, have, sub, where)
+			continue
+		}
+		into[key] = v
+		d.forget(p)
+		d.at[p] = where(p)
+		if isTable {
+			into[key] = map[string]any{}
+			d.mergeAt(p, into[key].(map[string]any), sub, where)
+		}
+	}
+}
+
+// forget drops the places of what a path held.
+func (d *document) forget(path string) {
+	for p := range d.at {
+		if rest, ok := strings.CutPrefix(p, path); ok && rest != "" && (rest[0] == '.' || rest[0] == '[') {
+			delete(d.at, p)
+		}
+	}
+}
+
+// drop removes the key of a path from the tree.
+func (d *document) drop(path string) {
+	t := d.tree
+	keys := strings.Split(path, ".")
+	for _, k := range keys[:len(keys)-1] {
+		sub, ok := t[k].(map[string]any)
+		if !ok {
+			return
+		}
+		t = sub
+	}
+	delete(t, keys[len(keys)-1])
+}
+
+// place returns where the key of a path comes from; for a key that is not there,
+// where its table stands.
+func (d *document) place(path string) place {
+	for path != "" {
+		if p, ok := d.at[path]; ok {
+			return p
+		}
+		cut := strings.LastIndexAny(path, ".[")
+		path = path[:max(cut, 0)]
+	}
+	return place{file: d.name}
+}
+
+// errorf returns an error about the key of a path.
+func (d *document) errorf(path, format string, args ...any) *Error {
+	p := d.place(path)
+	err := fmt.Errorf(format, args...)
+	return &Error{File: p.file, Line: p.line, Msg: oneLine(err.Error()), Err: errors.Unwrap(err)}
+}

@@ -1,0 +1,203 @@
+package scenarios
+
+import (
+	"embed"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"orrery/internal/names"
+)
+
+// shipped holds the scenarios that come with the program.
+//
+//go:embed *.toml papers/sarathi/*.toml
+var shipped embed.FS
+
+// Names returns the names of the scenarios that come with the program, in
+// alphabetical order, such as quickstart and papers/sarathi/yi-34b-chat.
+func Names() []string {
+	var list []string
+	err := fs.WalkDir(shipped, ".", func(p string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			list = append(list, strings.TrimSuffix(p, ".toml"))
+		}
+		return err
+	})
+	if err != nil {
+		panic(err) // the folder is part of the program
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Load returns the scenario in a file, or the shipped one of a name, with overrides
+// as in traffic.rate=2.5 applied in order. Errors are of type [*Error].
+func Load(file string, sets ...string) (*Scenario, error) {
+	data, err := os.ReadFile(file)
+	if err == nil {
+		return Parse(file, data, sets...)
+	}
+	name := strings.TrimSuffix(filepath.ToSlash(file), ".toml")
+	for _, n := range []string{name, strings.TrimPrefix(name, "scenarios/")} {
+		if data, err := shipped.ReadFile(n + ".toml"); err == nil {
+			return Parse(path.Base(n)+".toml", data, sets...)
+		}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err
+		}
+		return nil, &Error{File: file, Msg: "cannot be read: " + err.Error(), Err: err}
+	}
+	msg := "there is no such file, nor a shipped scenario of that name"
+	if near := names.Nearest(name, Names()); len(near) > 0 {
+		msg += "; did you mean " + strings.Join(near, " or ") + "?"
+	} else {
+		msg += "; shipped are " + strings.Join(Names(), ", ")
+	}
+	return nil, &Error{File: file, Msg: msg, Err: fs.ErrNotExist}
+}
+
+// Parse returns the scenario in a TOML text. The name is that of the file it comes
+// from: it stands in messages, and relative paths in the text start at its folder.
+// Errors are of type [*Error].
+func Parse(name string, data []byte, sets ...string) (*Scenario, error) {
+	doc, err := parse(name, data)
+	if err != nil {
+		return nil, err
+	}
+	return load(doc, sets)
+}
+
+// With returns the scenario with more overrides applied.
+func (s *Scenario) With(sets ...string) (*Scenario, error) { return load(s.doc.clone(), sets) }
+
+// AtRate returns the scenario with its traffic at another mean rate, in requests (or
+// sessions) per second. The error says so if the traffic has no rate, as that of a
+// closed loop.
+func (s *Scenario) AtRate(rate float64) (*Scenario, error) {
+	sets := []string{"traffic.rate=" + floatText(rate)}
+	if p, ok := s.Traffic.part.(*replayPart); ok && p.Speed != 0 {
+		sets = append(sets, "traffic.speed=0.0") // the rate takes its place
+	}
+	return s.With(sets...)
+}
+
+// Variants returns the variants of [compare], each a scenario of its own.
+func (s *Scenario) Variants() []Variant { return slices.Clone(s.variants) }
+
+func load(doc *document, sets []string) (*Scenario, error) {
+	for _, set := range sets {
+		if err := doc.set(set); err != nil {
+			return nil, err
+		}
+	}
+	return resolve(doc)
+}
+
+// resolve decodes a document, fills in what it leaves out, looks up its names and
+// checks it all.
+func resolve(doc *document) (*Scenario, error) {
+	base := filepath.Base(doc.name)
+	s := &Scenario{
+		Name:     strings.TrimSuffix(base, filepath.Ext(base)),
+		Seed:     1,
+		Hardware: Hardware{Engine: "vllm-v1", Replicas: 1, Tensor: 1, Pipeline: 1, BlockTokens: 16},
+		SLO:      SLO{Quantile: 0.99},
+		Run:      RunLimits{FirstToken: "prefill"},
+		Output:   Output{Plots: true},
+		Compare:  Compare{Seeds: 5},
+		Capacity: Capacity{Seeds: 5, Tolerance: 0.025},
+		doc:      doc,
+	}
+	d := &decoder{doc: doc}
+	d.sections(s)
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	c := &checker{d: d, s: s}
+	c.machine(s)
+	d.policy(s)
+	d.traffic(&s.Traffic)
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	c.maxLen = s.Model.MaxLen
+	c.in("cost").cost(s)
+	s.Traffic.part.check(c.in("traffic"))
+	c.checkRest(s)
+	c.memory(s)
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	c.trial(s)
+	c.variants(s)
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// section is one section of a scenario and the structs that take its keys.
+type section struct {
+	name    string
+	targets []any
+	absent  bool // in a resolved scenario: nothing to say
+}
+
+// sections returns the sections in the order in which they are written.
+func (s *Scenario) sections() []section {
+	list := []section{
+		{name: "model", targets: []any{&s.Model}, absent: s.Model == Model{}},
+		{name: "hardware", targets: []any{&s.Hardware}},
+		{name: "cost", targets: []any{&s.Cost}},
+		{name: "policy", targets: []any{&s.Policy}},
+		{name: "traffic", targets: []any{&s.Traffic}},
+		{name: "slo", targets: []any{&s.SLO}},
+		{name: "run", targets: []any{&s.Run}},
+		{name: "output", targets: []any{&s.Output}},
+		{name: "compare", targets: []any{&s.Compare}},
+		{name: "capacity", targets: []any{&s.Capacity}},
+	}
+	add := func(i int, parts ...any) { list[i].targets = append(list[i].targets, parts...) }
+	if s.Cost.part != nil {
+		add(2, s.Cost.part)
+	}
+	if s.Policy.batch != nil && s.Policy.route != nil {
+		add(3, s.Policy.batch, s.Policy.route)
+	}
+	if s.Traffic.part != nil {
+		add(4, s.Traffic.part.parts()...)
+	}
+	return list
+}
+
+// sections decodes the top level and the sections without parts. The others follow
+// when what their parts depend on is known.
+func (d *decoder) sections(s *Scenario) {
+	known := fields(s)
+	for key, value := range d.doc.tree {
+		i := slices.IndexFunc(known, func(f field) bool { return f.key == key })
+		switch {
+		case i < 0:
+			d.stray("", key, known, nil)
+		case key == "policy" || key == "traffic" || key == "cost":
+		default:
+			d.assign(key, known[i].value, value)
+		}
+	}
+	for _, key := range []string{"policy", "traffic", "cost"} {
+		if v, ok := d.doc.tree[key]; ok {
+			if _, isTable := v.(map[string]any); !isTable {
+				d.errorf(key, "%s is %s; want a section [%s]", key, describe(v), key)
+			}
+		}
+	}
+	d.cost(&s.Cost)
+}
