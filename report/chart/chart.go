@@ -7,8 +7,8 @@
 // outside: its logarithmic range is wrong, nothing is clipped to the plot area,
 // ticks fall on odd numbers, legends lie over the data, and SVG text is not
 // escaped. So layout, scales, clipping and labels are ours: [canvas] wraps a
-// renderer, [scale] maps values and finds ticks, [frame] has what surrounds the data, [plot] draws it, and each
-// kind of chart has a file of its own.
+// renderer, [scale] maps values and finds ticks, [frame] is what stands above the
+// data, [plot] draws it with its axes, and each kind of chart has a file of its own.
 //
 // The same chart always renders to the same bytes. Data that is not finite is left
 // out (a line is interrupted there), and a chart without any data says so.
