@@ -229,24 +229,26 @@ func (r *Result) JSON() ([]byte, error) {
 // otherwise fill thousands of lines.
 func compactArrays(b []byte) []byte {
 	out := make([]byte, 0, len(b))
+	quoted := false
 	for i := 0; i < len(b); i++ {
-		if b[i] != '[' {
-			out = append(out, b[i])
-			continue
-		}
-		end := bytes.IndexByte(b[i:], ']')
-		inner := b[i : i+max(end, 0)]
-		if end < 0 || bytes.ContainsAny(inner, `"{`) || bytes.IndexByte(inner[1:], '[') >= 0 {
-			out = append(out, b[i])
-			continue
-		}
-		for _, c := range inner {
-			if c != '\n' && c != ' ' {
-				out = append(out, c)
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			out = append(out, c)
+			i++ // whatever is escaped
+		case c == '"':
+			quoted = !quoted
+		case !quoted && c == '[':
+			end := i + bytes.IndexByte(b[i:], ']')
+			if bytes.ContainsAny(b[i+1:end], `"{[`) {
+				break
+			}
+			for ; i < end; i++ {
+				if b[i] != '\n' && b[i] != ' ' {
+					out = append(out, b[i])
+				}
 			}
 		}
-		out = append(out, ']')
-		i += end
+		out = append(out, b[i])
 	}
 	return out
 }

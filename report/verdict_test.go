@@ -1,9 +1,11 @@
 package report
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +98,22 @@ func TestResultIsDeterministic(t *testing.T) {
 	b, _ := y.summary(t, 300, 60, SLO{TTFT: time.Second}).JSON()
 	if string(a) != string(b) {
 		t.Error("two equal runs have different results")
+	}
+}
+
+// Compacting the JSON changes white space outside strings only.
+func TestJSONKeepsStrings(t *testing.T) {
+	r := &Result{Identity: Identity{Notes: []string{`a "[1, 2]" \`, "[ 3, 4 ]"}}, Series: Series{Waiting: []float64{1, 2.5}}}
+	b, err := r.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Result
+	if err := json.Unmarshal(b, &back); err != nil || !slices.Equal(back.Notes, r.Notes) {
+		t.Errorf("%v: %q became %q", err, r.Notes, back.Notes)
+	}
+	if !strings.Contains(string(b), `"waiting": [1,2.5],`) {
+		t.Errorf("arrays are not on one line:\n%s", b)
 	}
 }
 
