@@ -34,7 +34,7 @@ type Laws struct {
 	records  int64
 	door     sim.Time
 	replicas []lawful
-	live     map[int64]*life
+	live     map[int64]life
 	prefills bool // first tokens come with the prefill
 
 	arrived, finished, rejected, unfinished int64
@@ -61,7 +61,6 @@ type lawful struct {
 type life struct {
 	stage   cluster.What
 	replica int32
-	arrived sim.Time
 }
 
 // maxBroken bounds the violations that are kept in words.

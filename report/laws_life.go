@@ -14,11 +14,11 @@ func (l *Laws) request(r *cluster.Record) {
 		return
 	}
 	if l.live == nil {
-		l.live = make(map[int64]*life)
+		l.live = make(map[int64]life)
 	}
-	q := l.live[s.ID]
+	q, live := l.live[s.ID]
 	if r.What == cluster.Arrived {
-		if q != nil {
+		if live {
 			l.breaks(r, "arrived twice")
 			return
 		}
@@ -26,11 +26,11 @@ func (l *Laws) request(r *cluster.Record) {
 			l.breaks(r, "its own stamp says %v", s.Arrived)
 		}
 		l.arrived++
-		l.live[s.ID] = &life{stage: cluster.Arrived, replica: -1, arrived: s.Arrived}
+		l.live[s.ID] = life{stage: cluster.Arrived, replica: -1}
 		l.steps(s.Arrived, 1)
 		return
 	}
-	if q == nil {
+	if !live {
 		l.breaks(r, "has not arrived, or has ended already")
 		return
 	}
@@ -85,6 +85,7 @@ func (l *Laws) request(r *cluster.Record) {
 		return
 	}
 	q.stage = r.What
+	l.live[s.ID] = q
 }
 
 // finish checks a request that has emitted everything.
