@@ -1,4 +1,10 @@
 // Orrery is a discrete-event simulator of GPU workloads.
 package main
 
-func main() {}
+import (
+	"os"
+
+	"orrery/cmd"
+)
+
+func main() { os.Exit(cmd.Main()) }

@@ -50,11 +50,12 @@ type Cell struct {
 	Change *Interval `json:"change"`
 }
 
-// Compare runs every variant with every seed. The error is that of a run, or says
+// Compare runs every variant with every seed. A single variant is not compared with
+// anything, but has its intervals. The error is that of a run, or says
 // what is wrong with the question.
 func Compare(ctx context.Context, variants []Variant, how Replication) (*Comparison, error) {
-	if len(variants) < 2 {
-		return nil, errors.New("compare: want at least two variants")
+	if len(variants) == 0 {
+		return nil, errors.New("compare: want at least one variant, and two for a difference")
 	}
 	if len(how.Seeds) == 0 {
 		return nil, errors.New("compare: want at least one seed, and five for an interval")

@@ -8,25 +8,30 @@ import (
 
 // Text returns the comparison as a table: for each metric the mean over seeds of
 // every variant, and below it the change from the first variant with its 95 %
-// interval. A star marks changes whose interval leaves out zero. Rows whose figures
-// exist for no variant are left out.
+// interval. A star marks changes whose interval leaves out zero. A single variant
+// has the interval of its mean instead. Rows whose figures exist for no variant are
+// left out.
 func (c *Comparison) Text() string {
-	t := table{{""}}
-	t[0] = append(t[0], c.Variants...)
+	t := table{append([]string{""}, c.Variants...)}
 	for _, r := range c.Rows {
-		line, below, some, changes := []string{r.Label}, []string{""}, false, false
-		for _, cell := range r.Cells {
-			line = append(line, r.Unit.Text(float64(cell.Mean)))
+		line, below, some, more := []string{r.Label}, []string{""}, false, false
+		for i := range r.Cells {
+			cell := &r.Cells[i]
 			text := cell.change(r)
+			if len(c.Variants) == 1 {
+				text = cell.between(r.Unit)
+			}
+			line = append(line, r.Unit.Text(float64(cell.Mean)))
 			below = append(below, text)
 			some = some || cell.N > 0
-			changes = changes || text != ""
+			more = more || text != ""
 		}
-		if some {
-			t = append(t, line)
-			if changes {
-				t = append(t, below)
-			}
+		if !some {
+			continue
+		}
+		t = append(t, line)
+		if more {
+			t = append(t, below)
 		}
 	}
 	n := len(c.Seeds)
@@ -39,6 +44,14 @@ func (c *Comparison) Text() string {
 	return append(t, met, grown).String()
 }
 
+// between writes the interval of the mean.
+func (c *Cell) between(u Unit) string {
+	if !c.Low.Exists() || c.Low == c.High {
+		return ""
+	}
+	return "[" + u.Text(float64(c.Low)) + ", " + u.Text(float64(c.High)) + "]"
+}
+
 // change writes the difference from the first variant: relative to that variant's
 // mean where that makes sense, else in points.
 func (c *Cell) change(r Row) string {
@@ -47,13 +60,13 @@ func (c *Cell) change(r Row) string {
 		return ""
 	}
 	base := float64(r.Cells[0].Mean)
-	one := func(v float64) string { return signed(100*v/base, "") }
+	one := func(v float64) string { return signed(100 * v / base) }
 	end := " %"
 	if r.Unit == Share || r.Unit == Count || base == 0 {
-		one = func(v float64) string { return signed(v, "") }
+		one = func(v float64) string { return signed(v) }
 		end = ""
 		if r.Unit == Share {
-			one = func(v float64) string { return signed(100*v, "") }
+			one = func(v float64) string { return signed(100 * v) }
 			end = " pts"
 		}
 	}
@@ -68,7 +81,7 @@ func (c *Cell) change(r Row) string {
 }
 
 // signed writes a number with its sign and two or three digits.
-func signed(v float64, unit string) string {
+func signed(v float64) string {
 	s := significant(v, 2)
 	if max(v, -v) >= 100 {
 		s = significant(v, 3)
@@ -76,7 +89,7 @@ func signed(v float64, unit string) string {
 	if v > 0 {
 		s = "+" + s
 	}
-	return s + unit
+	return s
 }
 
 // table is text in columns, the first on the left and the others on the right.

@@ -1,0 +1,18 @@
+package scenarios
+
+import "orrery/workloads/trace"
+
+// Requests returns how many requests the traffic will ask for at most, 0 if that is
+// not known beforehand: conversations have as many as they have turns, and a trace
+// or an arrival process may end early. It serves to show how far a run is.
+func (s *Scenario) Requests() int64 {
+	switch t := s.Traffic.part.traffic(s.Seed, s.Model.MaxLen).(type) {
+	case trace.Synthetic:
+		return t.N
+	case trace.ClosedLoop:
+		return t.N
+	case trace.Replay:
+		return t.Limit
+	}
+	return 0
+}
