@@ -1,0 +1,102 @@
+package hwmodel
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// Law 2, test C6: on every device, no operator takes less time than its bytes need
+// at the peak bandwidth or its FLOPs at the peak rate.
+func TestNoOperatorBeatsPhysics(t *testing.T) {
+	for _, name := range Names() {
+		p, err := Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				checkProducts(t, p)
+				checkAttention(t, p)
+				checkRowwise(t, p)
+				checkLinks(t, p)
+			})
+		})
+	}
+}
+
+func atLeast(t *rapid.T, what string, got, floor float64) {
+	// Time and floor are sums in different orders: allow for rounding.
+	if got < floor*(1-1e-12) {
+		t.Fatalf("%s takes %g s, physics allows no less than %g s", what, got, floor)
+	}
+}
+
+func checkProducts(t *rapid.T, p *Profile) {
+	m := rapid.IntRange(1, 20000).Draw(t, "m")
+	n := rapid.IntRange(1, 60000).Draw(t, "n")
+	k := rapid.IntRange(1, 30000).Draw(t, "k")
+	bytes := rapid.SampledFrom([]int{1, 2}).Draw(t, "bytes")
+	atLeast(t, "matrix product", p.GEMM.Time(&p.Device, m, n, k, bytes), gemmFloor(&p.Device, m, n, k, bytes))
+
+	experts := rapid.IntRange(1, 128).Draw(t, "experts")
+	each := rapid.IntRange(1, experts).Draw(t, "experts a token")
+	// Whatever the routing, the device computes tokens x experts a token rows, and
+	// reads at least the experts of one token.
+	rows := m * each
+	got := p.Experts(m, experts, each, n, k, bytes)
+	flops := 6 * float64(rows) * float64(n) * float64(k) / p.Device.TensorFLOPs(bytes)
+	weights := 3 * float64(each) * float64(n) * float64(k) * float64(bytes) / p.Device.DRAMBytes
+	atLeast(t, "layer of experts", got, max(flops, weights))
+}
+
+func checkAttention(t *rapid.T, p *Profile) {
+	d := &p.Device
+	kv := rapid.IntRange(1, 64).Draw(t, "key/value heads")
+	h := Heads{
+		Query: kv * rapid.IntRange(1, 16).Draw(t, "group"), KV: kv,
+		Dim: rapid.SampledFrom([]int{64, 128, 256}).Draw(t, "head dim"), KVBytes: rapid.SampledFrom([]int{1, 2}).Draw(t, "KV bytes"),
+	}
+	var b Batch
+	for range rapid.IntRange(1, 8).Draw(t, "chunks") {
+		b.AddChunk(rapid.IntRange(1, 8192).Draw(t, "chunk"), rapid.Int64Range(0, 100000).Draw(t, "cached"))
+	}
+	b.Decodes = rapid.IntRange(1, 512).Draw(t, "decodes")
+	b.DecodeContext = int64(b.Decodes) * rapid.Int64Range(1, 100000).Draw(t, "context")
+	perToken := float64(2 * h.KV * h.Dim * h.KVBytes)
+	perPair := float64(4 * h.Query * h.Dim)
+	for _, name := range sortedKeys(p.Attention) {
+		a := p.Attention[name]
+		prefill := a.Prefill.On(d, h)
+		read := perToken*float64(b.ChunkContext+int64(b.ChunkTokens)) + float64(4*h.Query*h.Dim*b.ChunkTokens)
+		atLeast(t, name+" prefill", prefill.Time(&b), max(read/d.DRAMBytes, perPair*float64(b.ChunkPairs)/d.FP16FLOPs))
+		decode := a.DecodeFor(h).On(d, h)
+		c := float64(b.DecodeContext)
+		atLeast(t, name+" decode", decode.Time(b.Decodes, b.DecodeContext), max(perToken*c/d.DRAMBytes, perPair*c/d.FP16FLOPs))
+	}
+}
+
+func checkRowwise(t *rapid.T, p *Profile) {
+	bytes := rapid.Float64Range(1, 1e10).Draw(t, "bytes")
+	for _, s := range []*Stream{&p.Rowwise.Norm, &p.Rowwise.Activation, &p.Rowwise.Rotary, &p.Rowwise.Add} {
+		atLeast(t, "data-moving kernel", s.Time(&p.Device, bytes), bytes/p.Device.DRAMBytes)
+	}
+}
+
+func checkLinks(t *rapid.T, p *Profile) {
+	d := &p.Device
+	bytes := rapid.Float64Range(1, 1e10).Draw(t, "message")
+	peak := max(d.LinkBytes, d.PCIeBytes)
+	n := rapid.IntRange(2, 16).Draw(t, "devices")
+	for _, algorithm := range []string{"nccl", "custom"} {
+		c, _, err := p.AllReduce(d.Group, algorithm, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		atLeast(t, "all-reduce by "+algorithm, c.Time(bytes), bytes*2*float64(n-1)/float64(n)/peak)
+	}
+	for i := range p.Sends {
+		atLeast(t, "send over "+string(p.Sends[i].Link), p.Sends[i].Time(bytes), bytes/peak)
+	}
+	atLeast(t, "copy to host", p.Copy.Time(bytes), bytes/d.PCIeBytes)
+}
