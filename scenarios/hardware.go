@@ -26,18 +26,22 @@ var links = []string{string(hwmodel.NVSwitch), string(hwmodel.NVLinkPair), strin
 // machine looks up model, device and engine, and fills in the defaults that follow
 // from them.
 func (c *checker) machine(s *Scenario) {
-	if name := s.Model.Name; name != "" {
-		c.in("model").model(s)
-	} else if s.Cost.part.needsModel() {
-		c.in("model").fail("name", "is missing; want one of %s, or the path of a config.json", strings.Join(llm.Names(), ", "))
+	h, m := c.in("hardware"), c.in("model")
+	needModel, needDevice := s.Cost.part.needs()
+	if s.Model.Name != "" {
+		m.model(s)
+	} else if needModel {
+		m.fail("name", "is missing; want one of %s, or the path of a config.json", strings.Join(llm.Names(), ", "))
 	}
-	h := c.in("hardware")
 	var err error
-	if s.Hardware.Device != "" {
-		if s.profile, err = hwmodel.Load(s.Hardware.Device); err != nil {
-			h.wrapName("device", "device", s.Hardware.Device, hwmodel.Names(), err)
+	switch name := s.Hardware.Device; {
+	case name != "" && !needDevice && s.Model.Name == "":
+		h.fail("device", "has no use without [model]: cost.kind = %q says how long iterations take, hardware.kv_blocks how many KV blocks there are; want it removed", s.Cost.Kind)
+	case name != "":
+		if s.profile, err = hwmodel.Load(name); err != nil {
+			h.wrapName("device", "device", name, hwmodel.Names(), err)
 		}
-	} else if s.Cost.part.needsModel() || s.Hardware.KVBlocks == 0 {
+	case needDevice:
 		h.fail("device", "is missing; want one of %s", strings.Join(hwmodel.Names(), ", "))
 	}
 	if s.engine, err = hwmodel.LoadEngine(s.Hardware.Engine); err != nil {
@@ -46,8 +50,11 @@ func (c *checker) machine(s *Scenario) {
 	if s.engine != nil && s.Hardware.MemoryFraction == 0 && !h.given("memory_fraction") {
 		s.Hardware.MemoryFraction = s.engine.MemoryFraction
 	}
-	if s.profile != nil && s.Hardware.Link == "" {
+	switch {
+	case needDevice && s.profile != nil && s.Hardware.Link == "":
 		s.Hardware.Link = string(s.profile.Device.Group)
+	case !needDevice && s.Hardware.Link != "":
+		h.fail("link", "does not apply with cost.kind = %q, which has its own times of all-reduces; want it removed", s.Cost.Kind)
 	}
 	h.hardware(s)
 }
@@ -206,7 +213,11 @@ func (c *checker) memory(s *Scenario) {
 		h.countBlocks(s, limits)
 	}
 	longest := int64((s.Model.MaxLen + s.Hardware.BlockTokens - 1) / s.Hardware.BlockTokens)
-	if s.blocks > 0 && s.blocks < longest {
+	switch {
+	case len(c.d.errs) > 0 || s.blocks >= longest:
+	case limits.Reserve == batch.ReserveMax:
+		h.fail("kv_blocks", "is %d, but the batch policy %s reserves blocks for the longest sequence, %d; want a lower model.max_len or policy.max_seqs, or more memory", s.blocks, s.Policy.Batch, longest)
+	default:
 		c.note("a replica has %d KV blocks; a sequence of max_len needs %d, so that the longest requests are rejected", s.blocks, longest)
 	}
 }

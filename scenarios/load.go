@@ -79,14 +79,16 @@ func Parse(name string, data []byte, sets ...string) (*Scenario, error) {
 func (s *Scenario) With(sets ...string) (*Scenario, error) { return load(s.doc.clone(), sets) }
 
 // AtRate returns the scenario with its traffic at another mean rate, in requests (or
-// sessions) per second. The error says so if the traffic has no rate, as that of a
-// closed loop.
+// sessions) per second, and without its variants. The error says so if the traffic
+// has no rate, as that of a closed loop.
 func (s *Scenario) AtRate(rate float64) (*Scenario, error) {
 	sets := []string{"traffic.rate=" + floatText(rate)}
 	if p, ok := s.Traffic.part.(*replayPart); ok && p.Speed != 0 {
 		sets = append(sets, "traffic.speed=0.0") // the rate takes its place
 	}
-	return s.With(sets...)
+	doc := s.doc.clone()
+	doc.drop("compare.variant")
+	return load(doc, sets)
 }
 
 // Variants returns the variants of [compare], each a scenario of its own.

@@ -63,9 +63,9 @@ func measure(ctx context.Context, s *Scenario, seed uint64, o Options) (*report.
 		laws = &report.Laws{Replicas: e.Specs}
 		record = append(record, laws)
 	}
-	var print report.Fingerprint
+	var hash report.Fingerprint
 	if o.Fingerprint {
-		record = append(record, &print)
+		record = append(record, &hash)
 	}
 	e.Config.Record = append(record, o.Recorders...)
 	e.Config.Progress = o.Progress
@@ -79,8 +79,11 @@ func measure(ctx context.Context, s *Scenario, seed uint64, o Options) (*report.
 	}
 	m.Close(outcome.End)
 	id.Partial = outcome.Stopped
+	if c, ok := e.Config.Replicas[0].Cost.(interface{ Extrapolated() int64 }); ok && c.Extrapolated() > 0 {
+		id.Flags = append(id.Flags, strconv.FormatInt(c.Extrapolated(), 10)+" look-ups of costs went beyond the measured tables")
+	}
 	if o.Fingerprint {
-		id.Fingerprint = print.String()
+		id.Fingerprint = hash.String()
 	}
 	if laws != nil {
 		if err := laws.Close(outcome.End, -1); err != nil {
