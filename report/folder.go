@@ -118,8 +118,9 @@ func (f *Folder) Requests(name string) (cluster.Recorder, error) {
 }
 
 // Timeline adds a timeline, as Chrome's JSON if its name ends in .json and
-// otherwise as Perfetto's protobuf, and returns the recorder that writes it.
-func (f *Folder) Timeline(name string, window timeline.Window) (cluster.Recorder, error) {
+// otherwise as Perfetto's protobuf, and returns the recorder that writes it. Leave it
+// to Commit to close it.
+func (f *Folder) Timeline(name string, window timeline.Window) (*timeline.Writer, error) {
 	file, err := whole.Create(filepath.Join(f.temp, name))
 	if err != nil {
 		f.keep(err)
@@ -131,7 +132,7 @@ func (f *Folder) Timeline(name string, window timeline.Window) (cluster.Recorder
 	}
 	t := &timelineFile{format(file, window), file}
 	f.timelines = append(f.timelines, t)
-	return t, nil
+	return t.Writer, nil
 }
 
 // Result adds result.json and the plots, each as PNG and SVG.

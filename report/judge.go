@@ -47,11 +47,16 @@ func (m *Metrics) series(r *Result) {
 // waiting returns the request-nanoseconds of a bin that were spent in queues.
 func waiting(b *bin) float64 { return max(b.system-b.running, 0) }
 
-// growth fills in whether the queues grew without end: the least-squares slope of
-// the number waiting over the second half of the time in which requests arrived.
-// Growth counts as more than chance if over that half it exceeds three standard
-// deviations of a Poisson count of the arrivals, and 2 % of them: a median delay in
+// growth fills in whether the run had a steady state, from the second half of the
+// time in which requests arrived, by least-squares slopes.
+//
+// The queues grew without end if over that half they grew by more than three standard
+// deviations of a Poisson count of the arrivals, and by 2 % of them: a median delay in
 // a short run looks harmless long after the queue has lost its steady state.
+//
+// The system was still filling up if the number of running requests grew by more than
+// a tenth of its mean, and by three standard deviations of a Poisson count of that
+// mean (that of M/G/infinity): what was measured is then too good to last.
 func (m *Metrics) growth(r *Result) {
 	from := (m.cfg.WarmUp + m.lastIn) / 2
 	lo, hi := int(from>>m.bins.shift)+1, int(m.lastIn>>m.bins.shift) // whole bins only
@@ -60,22 +65,33 @@ func (m *Metrics) growth(r *Result) {
 		return
 	}
 	width := float64(m.bins.width())
-	var n, sx, sy, sxx, sxy, arrived float64
+	unit := width * float64(m.runs)
+	queue, running, arrived := make([]float64, 0, numBins), make([]float64, 0, numBins), 0.0
 	for i := lo; i < hi; i++ {
 		b := &m.bins.bin[i]
-		x := float64(i-lo) * width / 1e9
-		y := waiting(b) / width / float64(m.runs)
-		n++
-		sx += x
-		sy += y
-		sxx += x * x
-		sxy += x * y
+		queue = append(queue, waiting(b)/unit)
+		running = append(running, b.running/unit)
 		arrived += b.arrivals / float64(m.runs)
 	}
-	slope := (n*sxy - sx*sy) / (n*sxx - sx*sx)
-	r.Load.WaitingSlopePerS = Number(slope)
-	grown := slope * n * width / 1e9
-	r.Load.Growing = grown > max(3*math.Sqrt(arrived), 0.02*arrived)
+	n := float64(hi - lo)
+	slope, _ := trend(queue)
+	r.Load.WaitingSlopePerS = Number(slope / (width / 1e9))
+	r.Load.Growing = slope*n > max(3*math.Sqrt(arrived), 0.02*arrived)
+	slope, mean := trend(running)
+	r.Load.Filling = slope*n > max(3*math.Sqrt(mean), 0.1*mean)
+}
+
+// trend returns the least-squares slope of y by its index, and its mean.
+func trend(y []float64) (slope, mean float64) {
+	middle := float64(len(y)-1) / 2
+	var sxx, sxy float64
+	for i, v := range y {
+		x := float64(i) - middle
+		mean += v / float64(len(y))
+		sxx += x * x
+		sxy += x * v
+	}
+	return sxy / sxx, mean
 }
 
 // judge compares the run with its SLO.

@@ -195,11 +195,15 @@ func (r *Result) pipelined() bool {
 // sentence puts the conclusion in one sentence.
 func (r *Result) sentence(worst *Bound, why string) string {
 	grows := fmt.Sprintf("the queue grows by %s requests a second", figure(r.Load.WaitingSlopePerS))
+	filling := ""
+	if r.Load.Filling {
+		filling = ", but the system was still filling up when arrivals ended, so that a longer run would be worse"
+	}
 	switch {
 	case worst == nil && r.Load.Growing:
 		return fmt.Sprintf("No SLO is stated, but %s without a steady state, because %s.", grows, why)
 	case worst == nil:
-		return fmt.Sprintf("No SLO is stated; the queue is stable and devices are %s busy.", percent(r.Load.BusyShare))
+		return "No SLO is stated; the queue is stable" + filling + "."
 	case !worst.Held && !worst.judged().Exists():
 		return fmt.Sprintf("The SLO does not hold: no request got as far as having a %s, because %s.", worst.label(), why)
 	case !worst.Held && r.Load.Growing:
@@ -211,11 +215,11 @@ func (r *Result) sentence(worst *Bound, why string) string {
 	case r.Load.Growing:
 		return fmt.Sprintf("The SLO holds only because the run is short: %s without a steady state, because %s.", grows, why)
 	case !worst.judged().Exists() || worst.judged() == 0:
-		return fmt.Sprintf("The SLO holds: nothing limits it at this load, with devices %s busy.", percent(r.Load.BusyShare))
+		return "The SLO holds: nothing limits it at this load" + filling + "."
 	}
 	headroom := worst.LimitS / float64(worst.judged())
-	return fmt.Sprintf("The SLO holds and nothing limits it at this load: the tightest bound, %s, has a headroom of %.3gx (%s against %s), with devices %s busy.",
-		worst.label(), headroom, seconds(worst.judged()), seconds(Number(worst.LimitS)), percent(r.Load.BusyShare))
+	return fmt.Sprintf("The SLO holds and nothing limits it at this load: the tightest bound, %s, has a headroom of %.3gx (%s against %s)%s.",
+		worst.label(), headroom, seconds(worst.judged()), seconds(Number(worst.LimitS)), filling)
 }
 
 // label names the quantity of a bound, such as "TBT p99".

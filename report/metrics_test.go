@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"orrery/cluster"
+	"orrery/policies/batch"
 	"orrery/sim"
 )
 
@@ -191,17 +192,30 @@ func TestMergePoolsSamples(t *testing.T) {
 	near(t, "running", r.Load.RunningMean, (float64(a.Load.RunningMean)*a.WindowS+float64(b.Load.RunningMean)*b.WindowS)/r.WindowS, 1e-9)
 }
 
-// A queue that grows is recognised; one that is merely long for a while is not.
+// A queue that grows is recognised, and so is a system that still fills up without
+// one; load that merely goes up and down is neither.
 func TestGrowth(t *testing.T) {
 	for _, c := range []struct {
-		rate    float64
-		growing bool
-	}{{30, false}, {400, true}} {
-		y := toy{policy: policies()["sarathi"], blocks: 4000}
+		rate             float64
+		output           int32 // 0 for the usual ones
+		growing, filling bool
+	}{{30, 0, false, false}, {400, 0, true, false}, {100, 3000, false, true}} {
+		l := traffic(3000, c.rate, 5)
+		if c.output > 0 {
+			l = l[:500]
+			for i := range l {
+				l[i].Output = c.output
+			}
+		}
+		y := toy{policy: func() batch.Policy { return &batch.Sarathi{MaxSeqs: 512, Budget: 512} }, blocks: 200_000}
+		if c.growing {
+			y.policy = policies()["sarathi"]
+		}
 		m := NewMetrics(Config{Replicas: Specs(y.config(nil).Replicas)})
-		m.Close(y.run(t, traffic(3000, c.rate, 5), m).End)
-		if r := m.Summary(); r.Load.Growing != c.growing {
-			t.Errorf("at %g requests/s growing is %v (slope %v, busy %v)", c.rate, r.Load.Growing, r.Load.WaitingSlopePerS, r.Load.BusyShare)
+		m.Close(y.run(t, l, m).End)
+		if r := m.Summary(); r.Load.Growing != c.growing || r.Load.Filling != c.filling {
+			t.Errorf("at %g requests/s growing is %v and filling %v (slope %v, busy %v, running %v)",
+				c.rate, r.Load.Growing, r.Load.Filling, r.Load.WaitingSlopePerS, r.Load.BusyShare, r.Series.Running)
 		}
 	}
 }

@@ -163,10 +163,13 @@ type Load struct {
 	// whether it is more than chance, so that no steady state exists.
 	WaitingSlopePerS Number `json:"waiting_slope_per_s"`
 	Growing          bool   `json:"growing"`
-	KVMeanShare      Number `json:"kv_mean_share"` // of all KV blocks
-	KVPeakShare      Number `json:"kv_peak_share"` // of the replica that came closest to its capacity
-	BusyShare        Number `json:"busy_share"`    // mean over all pipeline stages
-	BubbleShare      Number `json:"bubble_share"`  // likewise: idle although work was in flight
+	// Filling tells whether the number of running requests was still rising then, so
+	// that latencies and memory use would have been worse in a longer run.
+	Filling     bool   `json:"filling"`
+	KVMeanShare Number `json:"kv_mean_share"` // of all KV blocks
+	KVPeakShare Number `json:"kv_peak_share"` // of the replica that came closest to its capacity
+	BusyShare   Number `json:"busy_share"`    // mean over all pipeline stages
+	BubbleShare Number `json:"bubble_share"`  // likewise: idle although work was in flight
 }
 
 // Iterations summarises the iterations in the window.

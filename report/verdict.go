@@ -52,21 +52,13 @@ func (r *Result) Verdict() string {
 	v.line("queue", "mean %s, peak %s; running mean %s", figure(l.WaitingMean), count(l.WaitingPeak), figure(l.RunningMean))
 	v.blank()
 	v.wrap("", r.Limit.Sentence)
-	for _, f := range r.Flags {
-		v.wrap("! ", f)
-	}
-	for n, note := range r.Notes {
-		if n == maxNotes {
-			v.wrap("- ", fmt.Sprintf("%d more notes in result.json", len(r.Notes)-n))
-			break
-		}
-		v.wrap("- ", note)
-	}
+	v.remarks("! ", r.Flags)
+	v.remarks("- ", r.Notes)
 	return v.b.String()
 }
 
-// maxNotes keeps the verdict on one screen.
-const maxNotes = 4
+// maxRemarks keeps the verdict on one screen.
+const maxRemarks = 4
 
 // screen is a text of lines no wider than the screen.
 type screen struct{ b strings.Builder }
@@ -84,6 +76,22 @@ func (v *screen) blank() { v.b.WriteByte('\n') }
 
 // wrap adds running text behind a mark.
 func (v *screen) wrap(mark, text string) { v.fold(mark+text, strings.Repeat(" ", len(mark))) }
+
+// remarks adds a line each for texts that result.json has in full.
+func (v *screen) remarks(mark string, texts []string) {
+	for i, text := range texts {
+		if i == maxRemarks {
+			v.wrap(mark, fmt.Sprintf("%d more in %s", len(texts)-i, ResultFile))
+			return
+		}
+		line := []rune(mark + text)
+		if len(line) > width {
+			line = append(line[:width-3], []rune("...")...)
+		}
+		v.b.WriteString(string(line))
+		v.blank()
+	}
+}
 
 // fold breaks a line at spaces.
 func (v *screen) fold(text, indent string) {

@@ -25,7 +25,7 @@ type Window struct {
 	MaxEvents int64
 }
 
-// DefaultMaxEvents makes about 44 MB of protobuf, or 143 MB of JSON.
+// DefaultMaxEvents makes 45 to 75 MB of protobuf, or three times as much JSON.
 const DefaultMaxEvents = 1_000_000
 
 // maxLanes bounds the tracks of requests of one replica, since nobody looks at
