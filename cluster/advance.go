@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"slices"
+
 	"orrery/policies/batch"
 	"orrery/sim"
 )
@@ -33,27 +35,18 @@ func (r *replica) apply(m *microBatch, i int) {
 
 // emit gives every member of g its next token.
 func (r *replica) emit(g *group, now sim.Time) {
-	joiners := int64(0)
-	for _, slot := range g.joiners {
-		if s := &r.seqs[slot]; s.own && s.group == g {
-			joiners++
-		}
-	}
 	late := r.c.cfg.LateGap
-	if n := int64(g.n) - joiners; n > 0 {
+	if n := g.n - len(g.joiners); n > 0 {
 		gap := now.Sub(g.last)
 		if late > 0 && gap > late {
 			g.late++
 		}
-		r.c.record(Record{What: Emitted, At: now, Replica: r.index, N: n, Gap: gap})
+		r.c.record(Record{What: Emitted, At: now, Replica: r.index, N: int64(n), Gap: gap})
 	}
 	g.last = now
 	g.emitted = g.count
 	for _, slot := range g.joiners {
 		s := &r.seqs[slot]
-		if !s.own || s.group != g {
-			continue
-		}
 		s.own = false
 		s.lateBase = g.late
 		gap := now.Sub(s.out.Last)
@@ -153,7 +146,10 @@ func (r *replica) leave(s *sequence) {
 	g.n--
 	g.context -= int64(s.Computed)
 	g.needs[g.phase(int64(s.Computed), g.count)]--
-	if !s.own {
+	if s.own {
+		i := slices.Index(g.joiners, s.Slot)
+		g.joiners = slices.Delete(g.joiners, i, i+1)
+	} else {
 		s.out.Last = g.last
 	}
 	s.own = false
@@ -254,7 +250,7 @@ func (r *replica) release(s *sequence) {
 // publish offers the parts of a sequence's prefix that its first n tokens complete
 // to the prefix cache.
 func (r *replica) publish(s *sequence, n int64) {
-	if !r.mem.enabled || s.out.PrefixBlock == 0 {
+	if !r.shares(s) {
 		return
 	}
 	size := int64(s.out.PrefixBlock)

@@ -177,7 +177,8 @@ func (c *Cluster) onRelease(now sim.Time, _ uint32) {
 	for n < len(c.gateway) && c.route(now, &c.gateway[n]) {
 		n++
 	}
-	c.gateway = append(c.gateway[:0], c.gateway[n:]...)
+	clear(c.gateway[:n]) // lets go of their prefixes
+	c.gateway = c.gateway[n:]
 }
 
 func (c *Cluster) onDecide(now sim.Time, i uint32) {

@@ -11,6 +11,7 @@ type plan struct {
 	m         *microBatch
 	number    uint64 // of the plan; marks the sequences it includes
 	preempted int
+	swapBytes int64 // moved since the last iteration began
 	steady    bool
 
 	scratch             []int32 // these are reused from plan to plan
@@ -40,6 +41,7 @@ func (p *plan) end() {
 		m.it.Batch.DecodeContext = g.context
 		m.it.Batch.Logits += g.n
 	}
+	m.it.Batch.SwapBytes, p.swapBytes = p.swapBytes, 0
 	m.it.Running = int32(r.held.n)
 	m.it.Waiting = int32(r.queue.n + r.swapped.n)
 	m.it.KVUsed = r.mem.ledger.Used()
@@ -84,10 +86,16 @@ func (p *plan) Front(s *batch.Seq) {
 	r.queue.pushFront(r.seqs, s.Slot)
 }
 
+// shares tells whether the parts of a prompt can be cached: whole blocks only.
+func (r *replica) shares(s *sequence) bool {
+	size := int64(s.out.PrefixBlock)
+	return r.mem.enabled && size > 0 && size%r.mem.block == 0
+}
+
 // hit returns what the prefix cache holds for the prompt of s: tokens, parts, and
 // how many of their blocks are in use already.
 func (r *replica) hit(s *sequence) (tokens int32, parts int, inUse int64) {
-	if size := s.out.PrefixBlock; size <= 0 || int64(size)%r.mem.block != 0 {
+	if !r.shares(s) {
 		return 0, 0, 0
 	}
 	return r.mem.hit(s.out.Prefix, s.out.PrefixBlock, s.Seq.Prompt)
@@ -102,7 +110,7 @@ func (r *replica) reservation(s *sequence, n int64) (own, need int64) {
 	case batch.ReserveMax:
 		total = r.mem.blocks(int64(r.maxLen))
 	case batch.ReserveChunk:
-		total = r.mem.blocks(int64(tokens) + n)
+		total = r.mem.blocks(min(int64(tokens)+n, int64(s.Seq.Prompt)))
 	default:
 		total = r.mem.blocks(int64(s.Seq.Prompt))
 	}
@@ -110,9 +118,7 @@ func (r *replica) reservation(s *sequence, n int64) (own, need int64) {
 	return own, total - inUse
 }
 
-func (p *plan) CanAdmit() bool { return p.canAdmit(1) }
-
-func (p *plan) canAdmit(n int) bool {
+func (p *plan) CanAdmit(n int) bool {
 	r := p.r
 	if r.queue.n == 0 {
 		return false
@@ -123,7 +129,7 @@ func (p *plan) canAdmit(n int) bool {
 
 func (p *plan) Admit(n int) bool {
 	r := p.r
-	if n < 1 || !p.canAdmit(n) {
+	if n < 1 || !p.CanAdmit(n) {
 		return false
 	}
 	slot := r.queue.head
@@ -148,7 +154,10 @@ func (p *plan) Admit(n int) bool {
 		s.out.Cached = tokens
 		r.c.record(Record{What: Scheduled, At: p.m.it.Start, Replica: r.index, Request: &s.out})
 	} else {
-		s.out.Recomputed -= tokens
+		// What was never computed here before it was found is not work saved again.
+		again := min(tokens, s.lost)
+		s.out.Recomputed -= again
+		s.out.Cached += tokens - again
 	}
 	p.addChunk(slot, min(n, s.Left()))
 	return true
@@ -223,7 +232,11 @@ func (p *plan) decodeOthers() int {
 	before := p.preempted
 	for _, s := range p.Running() {
 		for p.r.seqs[s.Slot].place == decoding && !p.Decode(s) {
-			p.Preempt(p.Youngest())
+			y := p.Victim(s)
+			if y == nil {
+				return p.preempted - before
+			}
+			p.Preempt(y)
 		}
 	}
 	return p.preempted - before
@@ -282,18 +295,24 @@ func (p *plan) decodeInOrder(g *group) int {
 		if paged && int64(s.Computed)%r.mem.block == 0 {
 			need = 1
 		}
-		s.planned = p.number
 		for !r.canAppend(need) && s.place == decoding {
-			y := p.Youngest()
+			y := p.Victim(&s.Seq)
 			if y == nil {
-				y = &s.Seq
-				s.planned = 0
+				break
 			}
 			p.Preempt(y)
 		}
 		if s.place != decoding {
 			break // everyone younger has been pre-empted before it
 		}
+		if !r.canAppend(need) {
+			// Somebody younger is in flight and will make room; wait for it.
+			r.leave(s)
+			h := r.newGroup()
+			r.join(slot, h, h.count)
+			break
+		}
+		s.planned = p.number
 		r.mem.take(need)
 		slot = s.next
 	}
@@ -389,13 +408,16 @@ func (p *plan) Chunk(q *batch.Seq, n int) bool {
 	return true
 }
 
-func (p *plan) Youngest() *batch.Seq {
+func (p *plan) Victim(q *batch.Seq) *batch.Seq {
 	r := p.r
 	for slot := r.held.tail; slot != none; slot = r.seqs[slot].prev {
 		s := &r.seqs[slot]
-		if s.flights == 0 && p.idle(s) {
+		if s.flights == 0 && p.idle(s) && (slot != q.Slot || slot == r.held.tail) {
 			r.sync(s)
 			return &s.Seq
+		}
+		if slot == q.Slot {
+			break
 		}
 	}
 	return nil
@@ -424,12 +446,13 @@ func (p *plan) Preempt(q *batch.Seq) {
 		r.release(s)
 		s.place = swapped
 		r.swapped.pushBack(r.seqs, slot)
-		p.m.it.Batch.SwapBytes += blocks * r.kvBytes
+		p.swapBytes += blocks * r.kvBytes
 		r.c.record(Record{What: Preempted, Swap: true, At: p.m.it.Start, Replica: r.index, N: tokens, Request: &s.out})
 		return
 	}
 	r.release(s)
 	s.out.Recomputed += int32(tokens)
+	s.lost = int32(tokens)
 	s.Seq.Prompt = s.out.Request.Prompt + s.Generated
 	s.Computed = 0
 	s.place = inQueue
@@ -455,8 +478,9 @@ func (p *plan) SwapIn() bool {
 	if r.limits.Reserve == batch.ReserveMax {
 		stored = r.mem.blocks(int64(r.maxLen))
 	}
-	// One block more than is stored, so that it can decode at once.
-	if r.mem.free()-stored-1 < r.reserve {
+	// With the block that its next token may need, so that it can decode at once.
+	need := max(stored, r.mem.blocks(int64(s.Computed)+1))
+	if r.mem.free()-need < r.reserve {
 		return false
 	}
 	r.swapped.remove(r.seqs, slot)
@@ -464,7 +488,7 @@ func (p *plan) SwapIn() bool {
 	r.mem.take(stored)
 	s.blocks = stored
 	r.hold(slot)
-	p.m.it.Batch.SwapBytes += stored * r.kvBytes
+	p.swapBytes += stored * r.kvBytes
 	p.decodeAlone(slot)
 	return true
 }

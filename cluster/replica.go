@@ -103,10 +103,18 @@ func (r *replica) refuse(q *workloads.Request) string {
 		return "needs at least one prompt token and one output token"
 	case total > int64(r.maxLen):
 		return "longer than the longest sequence served"
-	case r.limits.Reserve != batch.ReserveMax && r.mem.blocks(total) > r.mem.ledger.Capacity()-r.reserve:
+	case r.limits.Reserve != batch.ReserveMax && r.mem.blocks(total) > r.mem.ledger.Capacity()-r.margin():
 		return "needs more KV memory than the replica has"
 	}
 	return ""
+}
+
+// margin returns the blocks that a lone sequence can never have.
+func (r *replica) margin() int64 {
+	if r.limits.StrictAppend {
+		return max(r.reserve, 1)
+	}
+	return r.reserve
 }
 
 // submit puts a request at the end of the queue.
@@ -151,9 +159,7 @@ func (r *replica) next(now sim.Time) {
 	if m.it.Batch.Tokens() == 0 && r.plan.preempted > 0 {
 		// Everything that ran was pre-empted; the memory it gave up serves the head
 		// of the queue at once.
-		swap := m.it.Batch.SwapBytes
 		r.plan.begin(now, m)
-		m.it.Batch.SwapBytes = swap
 		r.policy.Plan(&r.plan)
 	}
 	if m.it.Batch.Tokens() == 0 {
@@ -180,7 +186,8 @@ func (r *replica) launch(m *microBatch) {
 		count, free, last := g.count, r.mem.free(), r.nextFinish(g)
 		for count < last && len(m.steps) < maxJump {
 			wanted := r.wanted(g, count)
-			if r.short(wanted, free) {
+			// Evicting cached parts may change what the head of the queue needs.
+			if r.short(wanted, free) || r.queue.n > 0 && free-wanted < r.mem.cached {
 				break
 			}
 			free -= wanted

@@ -102,9 +102,9 @@ type Plan interface {
 	Queue() []*Seq
 	// Front moves a waiting sequence to the head of the queue.
 	Front(s *Seq)
-	// CanAdmit reports whether the head's reservation fits the free blocks less
-	// the watermark.
-	CanAdmit() bool
+	// CanAdmit reports whether the head's reservation, with a first chunk of n
+	// tokens, fits the free blocks less the watermark.
+	CanAdmit(n int) bool
 	// Admit takes the head from the queue, reserves its blocks and plans the
 	// first n tokens of its prompt. It reports false, and does nothing, if CanAdmit
 	// is false or n is less than 1.
@@ -130,9 +130,10 @@ type Plan interface {
 	// if memory is short, n is less than 1, or s is not idle and prefilling.
 	Chunk(s *Seq, n int) bool
 
-	// Youngest returns the youngest idle sequence that is not yet planned, nil
-	// if there is none.
-	Youngest() *Seq
+	// Victim returns the sequence to pre-empt so that s can go on: the youngest idle
+	// one that is younger than s, or s itself if it is the youngest of all. It is nil
+	// if all that are younger are in flight: s waits for them.
+	Victim(s *Seq) *Seq
 	// Preempt takes the memory of an idle sequence that is not planned and puts
 	// the sequence at the head of the queue.
 	Preempt(s *Seq)

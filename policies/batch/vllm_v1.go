@@ -33,7 +33,7 @@ func (v *VLLMV1) Plan(p Plan) {
 	if preempted == 0 {
 		for h := p.Head(); h != nil && left > 0 && p.Held() < v.MaxSeqs; h = p.Head() {
 			n := v.cap(h, left)
-			if !v.AdmitPartial && !v.fits(p, h) || !p.Admit(n) {
+			if !v.AdmitPartial && !p.CanAdmit(h.Left()) || !p.Admit(n) {
 				break
 			}
 			left -= n
@@ -50,35 +50,37 @@ func (v *VLLMV1) planRunning(p Plan) (preempted, left int) {
 	if len(p.Prefilling()) == 0 && all <= left {
 		return p.DecodeAll(), left - all
 	}
-	// Walk in order of admission to see who gets a share of the budget; only if
-	// it runs out before the last decode does the order make a difference.
 	v.chunks = v.chunks[:0]
-	decodes := 0
+	decodes, blocks := 0, int64(0)
 	for _, s := range p.Running() {
 		if left == 0 {
 			break
 		}
+		n := 0
 		if s.Left() > 0 {
-			n := v.cap(s, left)
-			v.chunks = append(v.chunks, chunk{s, n})
+			n = v.cap(s, left)
 			left -= n
 		} else {
-			v.chunks = append(v.chunks, chunk{s, 0})
 			decodes++
 			left--
 		}
+		v.chunks = append(v.chunks, chunk{s, n})
+		blocks += p.Blocks(n + 1)
 	}
-	if decodes == all {
-		preempted = p.DecodeAll()
+	// In order of admission, unless neither budget nor memory can run out before the
+	// last of them: then the order makes no difference.
+	together := decodes == all && blocks+int64(decodes) <= p.FreeBlocks()
+	if together {
+		p.DecodeAll()
 	}
 	for _, c := range v.chunks {
-		if c.n == 0 && decodes == all {
+		if c.n == 0 && together {
 			continue
 		}
 		for !v.take(p, c) {
-			y := p.Youngest()
+			y := p.Victim(c.seq)
 			if y == nil {
-				return preempted, left
+				return preempted + 1, left
 			}
 			p.Preempt(y)
 			preempted++
@@ -108,7 +110,3 @@ func (v *VLLMV1) cap(s *Seq, left int) int {
 	}
 	return n
 }
-
-// fits reports whether the whole prompt of the waiting sequence h fits the free
-// blocks.
-func (v *VLLMV1) fits(p Plan, h *Seq) bool { return p.Blocks(h.Left()) <= p.FreeBlocks() }
