@@ -55,57 +55,14 @@ func FitHost(device string, tensor int, rows []Row) (*hwmodel.Host, error) {
 	return h, nil
 }
 
-// operatorsPerLayer is the number of kernels that an eager layer of the engine
-// launches besides collectives: two norms, two additions, QKV, rotary, copy into the
-// cache, attention, output projection, up and gate projection, activation, down
-// projection.
-const operatorsPerLayer = 12
-
-// FitLaunch finds how long the host takes to launch an operator and a collective
-// eagerly. A collective's launch is the floor under small all-reduces between two
-// bridged devices, whose own time is a quarter of it. An operator's follows from
-// the measured model step of CodeLlama-34B (48 layers) on two devices, which stays
-// the same from 8 to 48 sequences and so is the time of its launches.
-func FitLaunch(data string) (hwmodel.Launch, error) {
-	l := hwmodel.Launch{Graphs: "none"}
-	small, err := CommRows(data, "a100_pcie_80g", "all_reduce", "nvlink_pair", 2, []string{"vidur"})
-	if err != nil {
-		return l, err
-	}
-	var floor []float64
-	for _, r := range small {
-		if r.Args[0] >= 16<<10 && r.Args[0] <= 5<<20 {
-			floor = append(floor, r.Seconds)
-		}
-	}
-	var steps []float64
-	const layers, flat = 48, 48
-	err = ReadTable(filepath.Join(data, "engine", "host_overheads_vidur.csv"), []string{"model", "batch", "step_model_ms"}, func(t *Table) error {
-		if ms := t.Number("step_model_ms"); ms > 0 && t.Number("batch") <= flat {
-			steps = append(steps, ms*1e-3)
-		}
-		return nil
-	})
-	if err != nil {
-		return l, err
-	}
-	if len(floor) == 0 || len(steps) == 0 {
-		return l, fmt.Errorf("calibrate: launch: %d small all-reduces and %d model steps; both must be there", len(floor), len(steps))
-	}
-	l.Collective = Round(median(floor))
-	l.Operator = Round((median(steps)/layers - 2*l.Collective) / operatorsPerLayer)
-	l.Source = fmt.Sprintf("collective: median of %d all-reduces of 16 KiB to 5 MiB between two bridged A100 measured by vidur; operator: from %d model steps of CodeLlama-34B on two A100 at up to %d sequences, %d operators and 2 collectives a layer",
-		len(floor), len(steps), flat, operatorsPerLayer)
-	return l, nil
-}
-
-// FitEngines makes the engines that come with the program.
-func FitEngines(data string) ([]*hwmodel.Engine, error) {
-	launch, err := FitLaunch(data)
+// FitEngines makes the engines that come with the program. They need the profiles,
+// since what a launch costs shows in iterations only.
+func FitEngines(data string, profiles []*hwmodel.Profile) ([]*hwmodel.Engine, error) {
+	january, err := fitHosts(data, "2024-01-02")
 	if err != nil {
 		return nil, err
 	}
-	january, err := fitHosts(data, "2024-01-02")
+	launch, err := FitLaunch(data, profiles, january)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +70,7 @@ func FitEngines(data string) ([]*hwmodel.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	decode := launch
+	decode := *launch
 	decode.Graphs = "decode"
 	// The worker processes of vLLM V1 hide the host behind the devices; what it
 	// does per iteration has not been measured, so the single-device part of the
@@ -127,7 +84,7 @@ func FitEngines(data string) ([]*hwmodel.Engine, error) {
 	}
 	return []*hwmodel.Engine{
 		{
-			Name: "sarathi-2024", Attention: "fa2", AllReduce: "nccl", MemoryFraction: 0.85, PadTokens: 8, Launch: launch, Hosts: january,
+			Name: "sarathi-2024", Attention: "fa2", AllReduce: "nccl", MemoryFraction: 0.85, PadTokens: 8, Launch: *launch, Hosts: january,
 			Note: "the Python engine of the Sarathi-Serve experiments (OSDI'24): eager kernels, FlashAttention-2 with a tile a query head, Ray workers, host time added; host times of the profile nearest in date to the experiments",
 		},
 		{

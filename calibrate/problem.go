@@ -47,6 +47,8 @@ type Problem struct {
 	// Clean names the sources that time the operator alone; the others get an
 	// additive overhead of their own.
 	Clean []string
+	// Hold decides which rows are held out, nil for [Row.HeldOut].
+	Hold func(r *Row) bool
 	// Budget is the number of evaluations of the whole data allowed, 0 for
 	// the default.
 	Budget int
@@ -63,8 +65,12 @@ type Result struct {
 // Solve finds the parameters. The search is deterministic.
 func (p *Problem) Solve() (*Result, error) {
 	var fit, held []Row
+	hold := p.Hold
+	if hold == nil {
+		hold = (*Row).HeldOut
+	}
 	for _, r := range p.Rows {
-		if r.HeldOut() {
+		if hold(&r) {
 			held = append(held, r)
 		} else {
 			fit = append(fit, r)

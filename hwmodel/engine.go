@@ -34,8 +34,9 @@ type Engine struct {
 }
 
 // Launch says how kernels reach the device. Launched one by one from the host
-// (eagerly), a layer cannot take less than its launches; replayed from a recorded
-// graph it costs the host nothing. Graphs is one of
+// (eagerly), a layer cannot take less than its launches, and where both take
+// similarly long neither hides the other entirely; replayed from a recorded graph
+// a layer costs the host nothing. Graphs is one of
 //
 //	none    every iteration is launched eagerly
 //	decode  iterations without prompt tokens are replayed
@@ -44,7 +45,8 @@ type Launch struct {
 	Graphs     string  `toml:"graphs"`
 	Operator   float64 `toml:"operator"`   // host seconds to launch one operator of a layer eagerly
 	Collective float64 `toml:"collective"` // host seconds to launch one collective eagerly
-	Source     string  `toml:"source"`
+	Norm       int     `toml:"norm"`       // how launches and kernels overlap, see [Overlap]
+	Fit        `toml:"fit"`
 }
 
 // Host is what the host does for one iteration while the devices wait: schedule,
@@ -95,6 +97,11 @@ func (e *Engine) check() error {
 	case "none", "decode", "all":
 	default:
 		c.fail("launch.graphs is %q, must be none, decode or all", e.Launch.Graphs)
+	}
+	switch e.Launch.Norm {
+	case 0, 1, 2, 4:
+	default:
+		c.fail("launch.norm is %d, must be 0, 1, 2 or 4", e.Launch.Norm)
 	}
 	c.time("launch.operator", e.Launch.Operator)
 	c.time("launch.collective", e.Launch.Collective)

@@ -65,14 +65,16 @@ func (g *GEMM) Batched(d *Device, count float64, m, n, k, bytes int) float64 {
 			best = min(best, c)
 		}
 	}
-	return g.Launch + overlap(best, stream, g.Norm)
+	return g.Launch + Overlap(best, stream, g.Norm)
 }
 
-// overlap combines two activities that run at the same time and hinder each other:
-// norm 1 adds them up, a large one leaves the longer. Only square roots are used,
-// which round alike on every machine.
-func overlap(a, b float64, norm int) float64 {
+// Overlap combines two activities that run at the same time and hinder each other:
+// (a^norm + b^norm)^(1/norm) for norms 1, 2 and 4, and the longer of the two for norm
+// 0. Only square roots are used, which round alike on every machine.
+func Overlap(a, b float64, norm int) float64 {
 	switch norm {
+	case 0:
+		return max(a, b)
 	case 1:
 		return a + b
 	case 2:

@@ -42,11 +42,15 @@ func run(data, out string) error {
 		fmt.Println(r.Device)
 		report(p)
 	}
-	engines, err := calibrate.FitEngines(data)
+	engines, err := calibrate.FitEngines(data, done)
 	if err != nil {
 		return err
 	}
-	for _, e := range engines {
+	artefact, err := calibrate.FitArtefact(data, engines[0], done)
+	if err != nil {
+		return err
+	}
+	for _, e := range append(engines, artefact) {
 		if err := write(filepath.Join(out, "engines", e.Name+".toml"), "# What a serving engine adds to the time of an iteration. Written by calibrate/fit; do not edit.\n# Times are seconds.\n\n", e); err != nil {
 			return err
 		}

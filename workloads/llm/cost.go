@@ -15,8 +15,8 @@ const memoised = 16 << 10
 // Cost prices the iterations of one replica operator by operator. It is an
 // [hwmodel.CostModel].
 //
-// A stage takes as long as its operators on the device, or as long as the host
-// needs to launch them where that is longer. Operators are those of a tensor-
+// A stage takes as long as its operators on the device and, where the engine launches
+// them one by one, not less than the host needs for that. Operators are those of a tensor-
 // parallel transformer: embedding on the first stage; in each layer norms,
 // projections, rotary embedding, attention, MLP or experts, and two all-reduces
 // (one if attention and MLP run in parallel); LM head on the last stage, for the
@@ -138,15 +138,11 @@ func nodeSize(l hwmodel.Link) int {
 	return 4
 }
 
-// stages spreads the layers evenly, first stages first, and adds up the launches
-// of each.
+// stages notes the layers of each stage and adds up their launches.
 func (c *Cost) stages() {
 	n := c.par.Pipeline
 	for s := range n {
-		layers := c.model.Layers / n
-		if s < c.model.Layers%n {
-			layers++
-		}
+		layers := c.model.StageLayers(n, s)
 		operators, collectives := launches(c.model, c.par)
 		l := &c.engine.Launch
 		once := float64(layers) * (float64(operators)*l.Operator + float64(collectives)*l.Collective)
@@ -234,10 +230,10 @@ func (c *Cost) Stage(s int, b *hwmodel.Batch) time.Duration {
 			if b.Decodes > 0 {
 				floor = c.hybrid[s]
 			}
-			total = max(total, floor)
+			total = hwmodel.Overlap(total, floor, c.engine.Launch.Norm)
 		}
 	} else if c.eager {
-		total = max(total, c.launch[s])
+		total = hwmodel.Overlap(total, c.launch[s], c.engine.Launch.Norm)
 	}
 	if b.SwapBytes > 0 {
 		total += c.profile.Copy.Latency + float64(c.swap*float64(b.SwapBytes))
