@@ -152,7 +152,7 @@ func plural(n int, noun string) string {
 func (s *Scenario) policyText() string {
 	var settings []string
 	for _, f := range fields(s.Policy.batch) {
-		if !missing(f.value) && !f.value.IsZero() {
+		if !f.value.IsZero() {
 			settings = append(settings, f.key+" "+valueText(f.value, " "))
 		}
 	}

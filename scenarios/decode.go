@@ -108,7 +108,7 @@ func (d *decoder) fill(path string, tree map[string]any, targets []any, others [
 		known = append(known, fields(t)...)
 	}
 	for key, value := range tree { // in any order: d.err sorts
-		i := slices.IndexFunc(known, func(f field) bool { return f.key == key && !missing(f.value) })
+		i := slices.IndexFunc(known, func(f field) bool { return f.key == key })
 		if i >= 0 {
 			d.assign(join(path, key), known[i].value, value)
 		} else {
@@ -116,9 +116,6 @@ func (d *decoder) fill(path string, tree map[string]any, targets []any, others [
 		}
 	}
 }
-
-// missing tells whether a field is a sub-table that this part does not have.
-func missing(v reflect.Value) bool { return v.Kind() == reflect.Pointer && v.IsNil() }
 
 // stray deals with a key that no target has. A key of the file is dropped if an
 // override has replaced the part that it belonged to.
@@ -128,7 +125,7 @@ func (d *decoder) stray(path, key string, known []field, others []alternative) {
 	replaced := false
 	for _, o := range others {
 		replaced = replaced || d.doc.place(join(path, o.chooser)).over
-		if slices.ContainsFunc(fields(o.part), func(f field) bool { return f.key == key && !missing(f.value) }) {
+		if slices.ContainsFunc(fields(o.part), func(f field) bool { return f.key == key }) {
 			belongs = append(belongs, fmt.Sprintf("%s = %q", o.chooser, o.name))
 		}
 	}
@@ -140,20 +137,20 @@ func (d *decoder) stray(path, key string, known []field, others []alternative) {
 	}
 	var keys []string
 	for _, f := range known {
-		if !missing(f.value) {
-			keys = append(keys, f.key)
-		}
+		keys = append(keys, f.key)
+	}
+	what, where := "key "+full, "keys of the top level"
+	if path != "" {
+		where = "keys of [" + path + "]"
+	} else if _, isTable := d.doc.tree[key].(map[string]any); isTable {
+		what, where = "section ["+key+"]", "sections and keys of the top level"
 	}
 	if near := names.Nearest(key, keys); len(near) > 0 {
-		d.errorf(full, "there is no key %s; did you mean %s?", full, strings.Join(near, " or "))
+		d.errorf(full, "there is no %s; did you mean %s?", what, strings.Join(near, " or "))
 		return
 	}
 	slices.Sort(keys)
-	where := "the top level"
-	if path != "" {
-		where = "[" + path + "]"
-	}
-	d.errorf(full, "there is no key %s; keys of %s are %s", full, where, strings.Join(slices.Compact(keys), ", "))
+	d.errorf(full, "there is no %s; %s are %s", what, where, strings.Join(slices.Compact(keys), ", "))
 }
 
 // assign sets one field. Numbers are not converted but for whole ones to floats.
@@ -192,7 +189,7 @@ func (d *decoder) assign(path string, to reflect.Value, value any) {
 			to.SetFloat(float64(x))
 			return
 		}
-	case reflect.Map, reflect.Struct, reflect.Pointer:
+	case reflect.Map, reflect.Struct:
 		if t, ok := value.(map[string]any); ok {
 			d.nested(path, to, t)
 			return
@@ -210,14 +207,11 @@ func (d *decoder) assign(path string, to reflect.Value, value any) {
 }
 
 func (d *decoder) nested(path string, to reflect.Value, t map[string]any) {
-	switch to.Kind() {
-	case reflect.Map:
+	if to.Kind() == reflect.Map {
 		to.Set(reflect.ValueOf(t))
-	case reflect.Struct:
-		d.fill(path, t, []any{to.Addr().Interface()}, nil)
-	default:
-		d.fill(path, t, []any{to.Interface()}, nil)
+		return
 	}
+	d.fill(path, t, []any{to.Addr().Interface()}, nil)
 }
 
 func (d *decoder) duration(path string, to reflect.Value, value any) {

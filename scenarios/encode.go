@@ -23,9 +23,7 @@ func (s *Scenario) Resolved() []byte {
 		fmt.Fprintf(&b, "\n[%s]\n", sec.name)
 		for _, t := range sec.targets {
 			for _, f := range fields(t) {
-				if !missing(f.value) {
-					fmt.Fprintf(&b, "%s = %s\n", f.key, valueText(f.value, "\n"))
-				}
+				fmt.Fprintf(&b, "%s = %s\n", f.key, valueText(f.value, "\n"))
 			}
 		}
 	}
@@ -51,8 +49,6 @@ func valueText(v reflect.Value, sep string) string {
 		return floatText(v.Float())
 	case reflect.Slice:
 		return arrayText(v, sep)
-	case reflect.Pointer:
-		return tableText(fieldsOf(v.Elem()))
 	case reflect.Struct:
 		return tableText(fieldsOf(v))
 	case reflect.Map:
@@ -99,8 +95,10 @@ func floatText(x float64) string {
 	switch {
 	case math.IsNaN(x):
 		return "nan"
-	case math.IsInf(x, 0):
-		return strings.TrimPrefix(strconv.FormatFloat(x, 'g', -1, 64), "+")
+	case math.IsInf(x, 1):
+		return "inf"
+	case math.IsInf(x, -1):
+		return "-inf"
 	}
 	s := strconv.FormatFloat(x, 'g', -1, 64)
 	if !strings.ContainsAny(s, ".e") {

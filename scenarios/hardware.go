@@ -216,7 +216,7 @@ func (c *checker) memory(s *Scenario) {
 	switch {
 	case len(c.d.errs) > 0 || s.blocks >= longest:
 	case limits.Reserve == batch.ReserveMax:
-		h.fail("kv_blocks", "is %d, but the batch policy %s reserves blocks for the longest sequence, %d; want a lower model.max_len or policy.max_seqs, or more memory", s.blocks, s.Policy.Batch, longest)
+		p.fail("batch", "is %q, which reserves %d KV blocks for each sequence, but a replica has %d; want a lower model.max_len or policy.max_seqs, or more memory", s.Policy.Batch, longest, s.blocks)
 	default:
 		c.note("a replica has %d KV blocks; a sequence of max_len needs %d, so that the longest requests are rejected", s.blocks, longest)
 	}

@@ -12,8 +12,7 @@ type Name struct{ Name, What string }
 
 // batchPolicies is the table of batch policies. A constructor returns the policy
 // with its default settings for a model whose longest sequence is maxLen tokens;
-// the keys of [policy] are the toml tags of its struct. A pointer to a table of
-// settings that is nil takes no keys.
+// the keys of [policy] are the toml tags of its struct.
 var batchPolicies = []struct {
 	Name
 	make func(maxLen int) batch.Policy
@@ -26,8 +25,7 @@ var batchPolicies = []struct {
 		func(int) batch.Policy { return &batch.Sarathi{MaxSeqs: 128, Budget: 512, Watermark: 0.01} }},
 	{Name{"sarathi-dynamic", "Sarathi-Serve with chunks that shrink as a prompt advances"},
 		func(int) batch.Policy {
-			chunks := batch.DefaultDynamicChunks
-			return &batch.Sarathi{MaxSeqs: 128, Watermark: 0.01, Dynamic: &chunks}
+			return &dynamicSarathi{MaxSeqs: 128, Watermark: 0.01, Dynamic: batch.DefaultDynamicChunks}
 		}},
 	{Name{"hybrid-only", "Sarathi-Serve without chunking: whole prompts join the decodes"},
 		func(maxLen int) batch.Policy {

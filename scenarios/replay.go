@@ -1,7 +1,9 @@
 package scenarios
 
 import (
+	"errors"
 	"path/filepath"
+	"strings"
 
 	"orrery/workloads/trace"
 )
@@ -86,13 +88,16 @@ func (p *replayPart) check(c *checker) {
 	sum, err := p.replay(0).Check()
 	switch {
 	case err != nil:
-		c.wrap("file", err)
+		c.wrap("file", errors.New(replayKeys.Replace(err.Error())))
 	case p.Rate > 0 && sum.Rate() == 0:
 		c.fail("rate", "is %s, but there are not two requests at different times in the window; want a wider window, or 0", floatText(p.Rate))
 	case p.MaxTotal == 0 && c.maxLen > 0 && sum.MaxTotal > int64(c.maxLen):
 		c.note("requests of the trace reach %d tokens; those beyond max_len, %d, are rejected (traffic.max_total would cut them)", sum.MaxTotal, c.maxLen)
 	}
 }
+
+// replayKeys puts the keys of a scenario for the fields of [trace.Replay] in messages.
+var replayKeys = strings.NewReplacer("Replay.Start", "traffic.start", "Replay.End", "traffic.end", "Replay.Speed", "traffic.speed", "Replay.Rate", "traffic.rate")
 
 func (p *replayPart) checkStandIn(c *checker) {
 	if p.StandIn == "" {
@@ -103,7 +108,12 @@ func (p *replayPart) checkStandIn(c *checker) {
 		c.d.unknown("traffic.stand_in", "table of lengths", p.StandIn, trace.Tables())
 		return
 	}
-	if p.Rate == 0 {
+	switch {
+	case p.Rate > 0:
+		c.rate("rate", p.Rate)
+	case p.Speed > 0:
+		c.rate("speed", p.standInRate())
+	default:
 		c.rate("stand_in_rate", p.StandInRate)
 	}
 	c.flag("no trace was given: Poisson arrivals at %s/s and lengths from the table %s stand in for it", short(p.standInRate()), p.StandIn)

@@ -16,3 +16,16 @@ func (s *Scenario) Requests() int64 {
 	}
 	return 0
 }
+
+// Rate returns the mean rate of the traffic as the scenario states it, in requests
+// (or sessions) per second, 0 if it states none.
+func (s *Scenario) Rate() float64 {
+	for _, part := range s.Traffic.part.parts() {
+		for _, f := range fields(part) {
+			if f.key == "rate" {
+				return f.value.Float()
+			}
+		}
+	}
+	return 0
+}

@@ -10,7 +10,7 @@ type Sarathi struct {
 	Watermark float64 `toml:"watermark"` // share of blocks that an admission leaves free
 	// Dynamic, if set, replaces the budget by chunks that shrink as a prompt
 	// advances.
-	Dynamic *DynamicChunks `toml:"dynamic"`
+	Dynamic *DynamicChunks
 }
 
 // Limits implements [Policy].
