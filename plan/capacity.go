@@ -105,7 +105,7 @@ func FindCapacity(ctx context.Context, p Probe, s Search) (*Capacity, error) {
 		wg.Go(func() {
 			b := &bracket{search: &s, memo: m, seed: seed, seen: make(map[int]Observation), probed: func() {
 				if n := int(done.Add(1)); s.Progress != nil {
-					s.Progress(n, max(n, s.expected()))
+					s.Progress(n, max(n, s.Expected()))
 				}
 			}}
 			errs[i] = b.find(inner)
@@ -173,8 +173,11 @@ func (s *Search) check() error {
 // octave returns the number of grid steps in about a factor of two.
 func (s *Search) octave() int { return int(math.Ceil(math.Ln2 / math.Log1p(s.Tolerance))) }
 
-// expected returns about how many probes a search takes: some to find the octave,
+// Expected returns about how many probes a search takes: some to find the octave,
 // one for each bit of it, and the neighbours.
-func (s *Search) expected() int {
+func (s Search) Expected() int {
+	if s.check() != nil {
+		return 0
+	}
 	return len(s.Seeds) * (3 + int(math.Ceil(math.Log2(float64(s.octave())))) + 2*near)
 }

@@ -48,6 +48,9 @@ type Cell struct {
 	// Change is the paired difference from the first variant, seed by seed, in the
 	// metric's own unit; null for the first variant.
 	Change *Interval `json:"change"`
+	// Ratio is the paired ratio to the first variant, seed by seed; null for the first
+	// variant and for metrics that are not above zero with every seed.
+	Ratio *Interval `json:"ratio"`
 }
 
 // Compare runs every variant with every seed. A single variant is not compared with
@@ -166,6 +169,9 @@ func (g grid) row(m int, seeds []int) Row {
 		if i > 0 {
 			d := differences(base, v)
 			cell.Change = &d
+			if r, ok := ratios(base, v); ok {
+				cell.Ratio = &r
+			}
 		}
 		row.Cells = append(row.Cells, cell)
 	}

@@ -85,6 +85,19 @@ func TestPairingTakesAwayWhatSeedsShare(t *testing.T) {
 	}
 }
 
+// Ratios of 1/2 and 2 cancel out; a figure of zero has none.
+func TestRatiosAreGeometric(t *testing.T) {
+	in, ok := ratios([]float64{1, 4, 3}, []float64{2, 2, 3})
+	if !ok || math.Abs(float64(in.Mean)-1) > 1e-12 || math.Abs(float64(in.Low*in.High)-1) > 1e-12 || in.Min != 0.5 || in.Max != 2 {
+		t.Errorf("%+v, %v; want a mean of 1 in an interval that is symmetric in logarithms", in, ok)
+	}
+	for _, bad := range [][]float64{{0, 1}, {-1, 1}, {math.NaN(), 1}} {
+		if in, ok := ratios(bad, []float64{1, 1}); ok {
+			t.Errorf("ratios to %v: %+v", bad, in)
+		}
+	}
+}
+
 func TestCancelledComparisonKeepsWholeSeeds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -137,8 +150,8 @@ func TestFiguresAreWrittenWithTheirUnits(t *testing.T) {
 		v    float64
 		want string
 	}{
-		{Seconds, 0.01234, "12.3 ms"}, {Seconds, 1234.5, "1234 s"}, {Seconds, 0, "0 s"}, {Seconds, 45e-6, "45 us"},
-		{PerSecond, 2.034, "2.03/s"}, {Share, 0.4567, "45.7 %"}, {Count, 12, "12"}, {Count, math.NaN(), "-"},
+		{Seconds, 0.01234, "12.3 ms"}, {Seconds, 1234.5, "1234 s"}, {Seconds, 0, "0 s"}, {Seconds, 45e-6, "45.0 us"}, {Seconds, 9.996, "10.0 s"},
+		{PerSecond, 2.034, "2.03/s"}, {Share, 0.4567, "45.7 %"}, {Count, 12, "12"}, {Count, 1.5, "1.50"}, {Count, math.NaN(), "-"},
 	} {
 		if got := c.u.Text(c.v); got != c.want {
 			t.Errorf("%v: %q, want %q", c.v, got, c.want)

@@ -76,3 +76,21 @@ func differences(a, b []float64) Interval {
 	}
 	return NewInterval(d)
 }
+
+// ratios returns the interval of b[i]/a[i], and false unless all of them are above
+// zero. It is the interval of the logarithms, turned back: ratios are skewed, and a
+// half is as far from one as a double. Its mean is the geometric one.
+func ratios(a, b []float64) (Interval, bool) {
+	logs := make([]float64, len(a))
+	for i := range a {
+		logs[i] = math.Log(b[i] / a[i])
+		if !(a[i] > 0 && b[i] > 0) || math.IsInf(logs[i], 0) {
+			return Interval{}, false
+		}
+	}
+	in := NewInterval(logs)
+	for _, n := range []*report.Number{&in.Mean, &in.Low, &in.High, &in.Median, &in.Min, &in.Max} {
+		*n = report.Number(math.Exp(float64(*n)))
+	}
+	return in, in.N > 0
+}

@@ -3,7 +3,9 @@ package plan
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 
 	"orrery/report"
 )
@@ -88,7 +90,7 @@ var metrics = []Metric{
 	}},
 	{"kv_mean_share", "KV use, mean", Share, func(r *report.Result) report.Number { return r.Load.KVMeanShare }},
 	{"busy_share", "GPU busy", Share, func(r *report.Result) report.Number { return r.Load.BusyShare }},
-	{"bubble_share", "bubbles", Share, func(r *report.Result) report.Number { return r.Load.BubbleShare }},
+	{"bubble_share", "GPU idle, work in flight", Share, func(r *report.Result) report.Number { return r.Load.BubbleShare }},
 	{"preemptions", "pre-emptions", Count, func(r *report.Result) report.Number { return report.Number(r.Requests.Preemptions) }},
 	{"unfinished", "unfinished requests", Count, func(r *report.Result) report.Number { return report.Number(r.Requests.Unfinished) }},
 }
@@ -112,20 +114,23 @@ func (u Unit) Text(v float64) string {
 		return three(v) + "/s"
 	case u == Share:
 		return fmt.Sprintf("%.1f %%", v*100)
+	case u == Count && v == math.Trunc(v):
+		return strconv.FormatFloat(v, 'f', 0, 64)
 	default:
 		return three(v)
 	}
 }
 
-// significant writes x with n significant digits, but all digits before the point.
+// significant writes x with n significant digits, and all digits before the point.
 func significant(x float64, n int) string {
-	s := strconv.FormatFloat(x, 'g', n, 64)
-	y, err := strconv.ParseFloat(s, 64)
+	if x == 0 {
+		return "0"
+	}
+	// The exponent after rounding, so that 9.996 is 10.0 and not 10.00.
+	_, exponent, _ := strings.Cut(strconv.FormatFloat(x, 'e', n-1, 64), "e")
+	e, err := strconv.Atoi(exponent)
 	if err != nil {
-		return s
+		return strconv.FormatFloat(x, 'g', n, 64)
 	}
-	if max(y, -y) >= 100 {
-		return strconv.FormatFloat(x, 'f', 0, 64)
-	}
-	return strconv.FormatFloat(y, 'f', -1, 64)
+	return strconv.FormatFloat(x, 'f', max(0, n-1-e), 64)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"orrery/report"
 )
 
 // Text returns the comparison as a table: for each metric the mean over seeds of
@@ -52,32 +54,28 @@ func (c *Cell) between(u Unit) string {
 	return "[" + u.Text(float64(c.Low)) + ", " + u.Text(float64(c.High)) + "]"
 }
 
-// change writes the difference from the first variant: relative to that variant's
-// mean where that makes sense, else in points.
+// change writes how a variant differs from the first: as a ratio, in per cent, where
+// that makes sense, else as a difference.
 func (c *Cell) change(r Row) string {
-	d := c.Change
-	if d == nil || d.N == 0 || d.Mean == 0 && d.Min == 0 && d.Max == 0 {
+	in, text, end := c.Change, signed, ""
+	var same report.Number
+	switch {
+	case in == nil || in.N == 0 || in.Min == 0 && in.Max == 0:
 		return ""
+	case r.Unit == Share:
+		text, end = func(v float64) string { return signed(100 * v) }, " pts"
+	case c.Ratio != nil && r.Unit != Count:
+		in, same = c.Ratio, 1
+		text, end = func(v float64) string { return signed(100 * (v - 1)) }, " %"
 	}
-	base := float64(r.Cells[0].Mean)
-	one := func(v float64) string { return signed(100 * v / base) }
-	end := " %"
-	if r.Unit == Share || r.Unit == Count || base == 0 {
-		one = func(v float64) string { return signed(v) }
-		end = ""
-		if r.Unit == Share {
-			one = func(v float64) string { return signed(100 * v) }
-			end = " pts"
-		}
-	}
-	if !d.Low.Exists() {
-		return one(float64(d.Mean)) + end
+	if !in.Low.Exists() {
+		return text(float64(in.Mean)) + end
 	}
 	star := ""
-	if d.Low > 0 || d.High < 0 {
+	if in.Low > same || in.High < same {
 		star = "*"
 	}
-	return fmt.Sprintf("%s%s [%s, %s]%s", one(float64(d.Mean)), end, one(float64(d.Low)), one(float64(d.High)), star)
+	return fmt.Sprintf("%s%s [%s, %s]%s", text(float64(in.Mean)), end, text(float64(in.Low)), text(float64(in.High)), star)
 }
 
 // signed writes a number with its sign and two or three digits.

@@ -1,0 +1,78 @@
+package cmd
+
+import (
+	"fmt"
+
+	"orrery/plan"
+	"orrery/report"
+	"orrery/report/chart"
+	"orrery/scenarios"
+)
+
+// comparePlots returns the pictures of a comparison: distributions of the latencies
+// by setting, and latency over rate if rates were asked for.
+func comparePlots(subjects []subject, results []*report.Result, answer *compareAnswer) []report.Plot {
+	first := subjects[0].scenario
+	subtitle := fmt.Sprintf("%s, the same traffic for all, %d seeds", first.Name, len(answer.Comparison.Seeds))
+	if answer.Partial {
+		subtitle += " (partial)"
+	}
+	slo := first.ReportSLO()
+	cdf := func(title, axis string, bound float64, of func(*report.Result) []report.Point) chart.CDF {
+		c := chart.CDF{
+			Title: title, Subtitle: subtitle, YLabel: "share of samples", Tail: true,
+			X: chart.Axis{Label: axis, Unit: chart.Seconds, Log: true},
+		}
+		for i, r := range results {
+			s := chart.Series{Name: subjects[i].label}
+			for _, p := range of(r) {
+				if p.S > 0 { // not on a logarithmic axis
+					s.X, s.Y = append(s.X, p.S), append(s.Y, p.P)
+				}
+			}
+			c.Series = append(c.Series, s)
+		}
+		if bound > 0 {
+			c.Marks = []chart.Mark{{Value: bound, Label: "SLO"}}
+		}
+		return c
+	}
+	plots := []report.Plot{
+		{Name: "ttft", Chart: cdf("Time to first token", "TTFT", slo.TTFT.Seconds(), func(r *report.Result) []report.Point { return r.Curves.TTFT })},
+		{Name: "tbt", Chart: cdf("Time between tokens", "TBT", slo.TBT.Seconds(), func(r *report.Result) []report.Point { return r.Curves.TBT })},
+	}
+	if len(answer.Curves) > 0 {
+		plots = append(plots, report.Plot{Name: "latency-over-rate", Chart: ratePlot(first, answer)})
+	}
+	return plots
+}
+
+// ratePlot is the throughput-latency curve of all settings: what the tails do as the
+// rate grows, and where the throughput stops growing with it.
+func ratePlot(first *scenarios.Scenario, answer *compareAnswer) chart.Panels {
+	slo := first.ReportSLO()
+	panel := func(title, key string, y chart.Axis, bound float64) chart.Panel {
+		p := chart.Panel{Title: title, Y: y}
+		for _, c := range answer.Curves {
+			s := chart.Series{Name: c.Setting, Points: true}
+			s.X, s.Y, s.Low, s.High = plan.Line(c.Points, key)
+			p.Series = append(p.Series, s)
+		}
+		if bound > 0 {
+			p.Marks = []chart.Mark{{Value: bound, Label: "SLO"}}
+		}
+		return p
+	}
+	latency := chart.Axis{Unit: chart.Seconds, Log: true}
+	return chart.Panels{
+		Title:    "Latency and throughput over load",
+		Subtitle: fmt.Sprintf("%s, means of %d seeds with 95 %% intervals", first.Name, len(answer.Seeds)),
+		X:        chart.Axis{Label: "rate of the traffic, requests per second"},
+		Panels: []chart.Panel{
+			panel("TTFT p99", "ttft_p99_s", latency, slo.TTFT.Seconds()),
+			panel("TBT p99", "tbt_p99_s", latency, slo.TBT.Seconds()),
+			panel("Output", "output_tokens_per_s", chart.Axis{Label: "tokens per second"}, 0),
+		},
+		Height: 620,
+	}
+}
