@@ -54,6 +54,9 @@ func FitCollective(d *hwmodel.Device, link hwmodel.Link, algorithm string, devic
 		return nil, err
 	}
 	c := build(res.Values)
+	if c.Latency > c.Setup { // the search may find the protocols in either order
+		c.Latency, c.Quick, c.Setup, c.Bulk = c.Setup, c.Bulk, c.Latency, c.Quick
+	}
 	c.Fit = res.Fit
 	return &c, nil
 }

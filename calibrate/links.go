@@ -25,12 +25,18 @@ func (r *Recipe) fitLinks(data string, p *hwmodel.Profile) error {
 		l.send(hwmodel.InterNode, "internode", 50e9)
 	case "a100-pcie-80gb":
 		l.pairs()
+		l.acrossPCIe()
 		l.send(hwmodel.NVLinkPair, "nvlink_pair", p.Device.LinkBytes)
+		l.gpu = "a40"
+		l.send(hwmodel.PCIe, "unverified_no_nvlink_rate", p.Device.PCIeBytes)
+		l.lastSendDerived()
+		l.gpu = r.GPU
 		l.send(hwmodel.InterNode, "internode", 12.5e9)
 	case "a40-48gb":
 		l.gpu = "a100_pcie_80g"
 		l.pairs()
 		l.derive()
+		l.acrossPCIe()
 		l.gpu = "a40"
 		// The pair's transfers run at a rate that only PCIe explains.
 		l.send(hwmodel.PCIe, "unverified_no_nvlink_rate", p.Device.PCIeBytes)
@@ -122,6 +128,32 @@ func (l *linker) send(link hwmodel.Link, name string, limit float64) {
 	}
 	s.Source = fmt.Sprintf("send and receive over %s on %s measured by vidur on the sender", name, l.gpu)
 	l.p.Sends = append(l.p.Sends, *s)
+}
+
+// acrossPCIe adds the all-reduce of devices without bridges: among four it is that
+// of two pairs, which PCIe holds up; between two a ring takes a third of its steps and
+// moves two thirds of the bytes a device.
+func (l *linker) acrossPCIe() {
+	if l.err != nil {
+		return
+	}
+	four := l.p.Collectives[len(l.p.Collectives)-1]
+	four.Link = hwmodel.PCIe
+	four.Fit = hwmodel.Fit{Derived: true, Source: "as among two bridged pairs, which cross PCIe (" + four.Source + ")"}
+	two := four
+	two.Devices = 2
+	two.Latency, two.Setup = Round(four.Latency/3), Round(four.Setup/3)
+	two.Quick, two.Bulk = Round(1.5*four.Quick), Round(1.5*four.Bulk)
+	l.p.Collectives = append(l.p.Collectives, two, four)
+}
+
+// lastSendDerived marks the last transfer as taken over from another device.
+func (l *linker) lastSendDerived() {
+	if l.err != nil {
+		return
+	}
+	s := &l.p.Sends[len(l.p.Sends)-1]
+	s.Fit = hwmodel.Fit{Derived: true, Source: "as on another board with the same PCIe (" + s.Source + ")"}
 }
 
 // derive marks the collectives so far as taken over from A100 boards joined in

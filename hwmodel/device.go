@@ -20,6 +20,7 @@ type Device struct {
 	PCIeBytes float64 `toml:"pcie_bytes"` // bytes per second and direction
 	LinkBytes float64 `toml:"link_bytes"` // NVLink bytes per second and direction, 0 if none
 	Group     Link    `toml:"group"`      // how the devices of one node are joined by default
+	Node      int     `toml:"node"`       // devices of one node by default
 
 	Source string `toml:"source"`
 }

@@ -98,6 +98,7 @@ func (p *Profile) check() error {
 	c.positive("device.l2_bytes", d.L2Bytes)
 	c.positive("device.memory", float64(d.Memory))
 	c.positive("device.pcie_bytes", d.PCIeBytes)
+	c.positive("device.node", float64(d.Node))
 	g := &p.GEMM
 	c.time("gemm.launch", g.Launch)
 	for i, v := range g.Compute {

@@ -59,22 +59,18 @@ type Option func(*Cost)
 // is not the device's own way.
 func GroupLink(l hwmodel.Link) Option { return func(c *Cost) { c.group = l } }
 
-// StageLink says how one pipeline stage reaches the next. Without it, stages lie
-// on the same node as the group, and a replica of more than eight devices, or of
-// more than a node of four joined in pairs, crosses the network.
+// StageLink says how one pipeline stage reaches the next, where it is not what the
+// device's nodes give: a replica of more devices than a node has crosses the network.
 func StageLink(l hwmodel.Link) Option { return func(c *Cost) { c.between = l } }
 
 // NewCost returns the cost model of m, spread as par says over devices of profile
 // p and served by engine e. It refuses shapes that cannot be split so and links
 // that the profile does not know.
 func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, options ...Option) (*Cost, error) {
-	if err := splittable(m, par); err != nil {
+	if err := m.CanSplit(par); err != nil {
 		return nil, err
 	}
-	c := &Cost{model: m, par: par, profile: p, engine: e, group: p.Device.Group, between: p.Device.Group}
-	if node := nodeSize(p.Device.Group); par.Devices() > node {
-		c.between = hwmodel.InterNode
-	}
+	c := &Cost{model: m, par: par, profile: p, engine: e, group: p.Device.Group, between: stageLink(&p.Device, par.Devices())}
 	for _, o := range options {
 		o(c)
 	}
@@ -82,7 +78,7 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 	if kvBytes == 0 {
 		kvBytes = 2
 	}
-	c.heads = hwmodel.Heads{Query: m.Heads / par.Tensor, KV: max(1, m.KVHeads/par.Tensor), Dim: m.HeadDim, KVBytes: kvBytes}
+	c.heads = hwmodel.Heads{Query: m.Heads / par.Tensor, KV: m.KVHeadsPerDevice(par.Tensor), Dim: m.HeadDim, KVBytes: kvBytes}
 	c.window = math.MaxInt64
 	if m.SlidingWindow > 0 {
 		c.window = int64(m.SlidingWindow)
@@ -112,30 +108,17 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 	return c, nil
 }
 
-// splittable refuses a model that cannot be spread as par says.
-func splittable(m *Model, par Parallel) error {
+// stageLink returns how one stage reaches the next by default: through the switch or
+// over the bridge if the whole replica sits on one, over PCIe within a node, over the
+// network beyond.
+func stageLink(d *hwmodel.Device, devices int) hwmodel.Link {
 	switch {
-	case par.Tensor < 1 || par.Pipeline < 1:
-		return fmt.Errorf("parallel degrees are tensor %d and pipeline %d, must be 1 or more", par.Tensor, par.Pipeline)
-	case m.Layers < 1 || m.Hidden < 1 || m.Heads < 1 || m.KVHeads < 1 || m.HeadDim < 1 || m.Intermediate < 1 || m.Vocab < 1:
-		return fmt.Errorf("model %s: every shape must be 1 or more", m.Name)
-	case m.Heads%par.Tensor != 0:
-		return fmt.Errorf("model %s: %d query heads cannot be split over a tensor-parallel degree of %d", m.Name, m.Heads, par.Tensor)
-	case m.KVHeads%par.Tensor != 0 && par.Tensor%m.KVHeads != 0:
-		return fmt.Errorf("model %s: %d key/value heads can be neither split over nor copied to a tensor-parallel degree of %d", m.Name, m.KVHeads, par.Tensor)
-	case m.Layers < par.Pipeline:
-		return fmt.Errorf("model %s: %d layers are fewer than %d pipeline stages", m.Name, m.Layers, par.Pipeline)
+	case devices > d.Node:
+		return hwmodel.InterNode
+	case d.Group == hwmodel.NVLinkPair && devices > 2:
+		return hwmodel.PCIe
 	}
-	return nil
-}
-
-// nodeSize is the number of devices of one node: the boards with a switch come in
-// eights, those joined in pairs in fours.
-func nodeSize(l hwmodel.Link) int {
-	if l == hwmodel.NVSwitch {
-		return 8
-	}
-	return 4
+	return d.Group
 }
 
 // stages notes the layers of each stage and adds up their launches.
@@ -154,9 +137,11 @@ func (c *Cost) stages() {
 
 // launches counts the kernels and the collectives of a layer.
 func launches(m *Model, par Parallel) (operators, collectives int) {
-	operators, collectives = 12, 2 // 2 norms, 2 additions, QKV, rotary, KV copy, attention, output, up, activation, down
+	// QKV, rotary, KV copy, attention, output, up, activation, down; norms and two
+	// additions.
+	operators, collectives = 8+norms(m)+2, 2
 	if m.ParallelBlock {
-		operators, collectives = 10, 1 // one norm and one addition
+		operators, collectives = operators-1, 1
 	}
 	if m.Experts > 0 {
 		operators += 3 // router, sort, sum over experts
@@ -165,6 +150,17 @@ func launches(m *Model, par Parallel) (operators, collectives int) {
 		collectives = 0
 	}
 	return operators, collectives
+}
+
+// norms returns the number of norms of a layer.
+func norms(m *Model) int {
+	switch {
+	case m.NormsPerLayer > 0:
+		return m.NormsPerLayer
+	case m.ParallelBlock:
+		return 1
+	}
+	return 2
 }
 
 // doubt notes what the price rests on that was not measured.

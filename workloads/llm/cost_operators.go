@@ -21,7 +21,7 @@ func (c *Cost) tokenTime(t int) float64 {
 	out := p.GEMM.Time(d, t, m.Hidden, q, wb)
 	add := p.Rowwise.Add.Time(d, 3*row)
 
-	sum := norm + qkv + rotary + store + out + add
+	sum := float64(float64(norms(m))*norm) + qkv + rotary + store + out + add
 	if m.Experts > 0 {
 		sum += c.expertTime(t)
 	} else {
@@ -31,7 +31,7 @@ func (c *Cost) tokenTime(t int) float64 {
 	if m.ParallelBlock {
 		reduces = 1
 	} else {
-		sum += norm + add
+		sum += add
 	}
 	if tp > 1 {
 		sum += float64(reduces * c.reduce.Time(row))

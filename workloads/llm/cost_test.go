@@ -180,9 +180,9 @@ func TestWhatCannotBeSplitIsRefused(t *testing.T) {
 		opt   []Option
 		want  string
 	}{
-		{"mistral-7b", Parallel{0, 1}, nil, "must be 1 or more"},
-		{"mistral-7b", Parallel{3, 1}, nil, "32 query heads cannot be split over a tensor-parallel degree of 3"},
-		{"mistral-7b", Parallel{1, 33}, nil, "32 layers are fewer than 33 pipeline stages"},
+		{"mistral-7b", Parallel{0, 1}, nil, "want at least 1 each"},
+		{"mistral-7b", Parallel{3, 1}, nil, "does not divide the 32 heads"},
+		{"mistral-7b", Parallel{1, 33}, nil, "more than the 32 layers"},
 		{"mistral-7b", Parallel{2, 1}, []Option{GroupLink("nvswich")}, "did you mean"},
 		{"mistral-7b", Parallel{1, 2}, []Option{StageLink("ethernet")}, "send link"},
 	} {
