@@ -3,8 +3,10 @@ package scenarios
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -164,6 +166,36 @@ requests = 2
 }
 
 func near(a, b float64) bool { return a > 0.99*b && a < 1.01*b }
+
+// JSON has the keys and the values of TOML.
+func TestJSON(t *testing.T) {
+	s, err := Load("vllm-vs-sarathi", "policy.batch=sarathi-dynamic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fromJSON, fromTOML map[string]any
+	if err := json.Unmarshal(data, &fromJSON); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := toml.Decode(string(s.Resolved()), &fromTOML); err != nil {
+		t.Fatal(err)
+	}
+	// By way of JSON all numbers are floats.
+	if data, err = json.Marshal(fromTOML); err != nil {
+		t.Fatal(err)
+	}
+	fromTOML = nil
+	if err := json.Unmarshal(data, &fromTOML); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(fromJSON, fromTOML) {
+		t.Errorf("JSON has\n%v\nTOML has\n%v", fromJSON, fromTOML)
+	}
+}
 
 // A cancelled run is not an error: what was finished is kept, marked partial.
 func TestCancelledRunIsPartial(t *testing.T) {

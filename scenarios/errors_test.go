@@ -46,7 +46,7 @@ func TestErrors(t *testing.T) {
 		name     string
 		old, new string   // replaced in good; an empty old appends
 		sets     []string // overrides
-		want     string   // DIR stands for the folder of the file
+		want     string   // DIR stands for the folder of the file, "..." at the end for a list that another package owns
 	}{
 		{"not toml", "budget = 512", "budget = 5 12", nil,
 			"s.toml:9: not TOML: expected a top-level item to end with a newline, comment, or EOF, but got '1' instead"},
@@ -97,11 +97,11 @@ func TestErrors(t *testing.T) {
 		{"unknown model", "mistral-7b", "mistral-8b", nil,
 			`s.toml:3: model.name: there is no model named "mistral-8b"; did you mean mistral-7b or mixtral-8x7b? (or give the path of a .toml or config.json)`},
 		{"unknown architecture", `"mistral-7b"`, `"config.json"`, nil,
-			`s.toml:3: model.name: DIR/config.json: architecture "GPT2LMHeadModel" is not known; want one of FalconForCausalLM, LLaMAForCausalLM, LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM, Qwen2ForCausalLM, Qwen2MoeForCausalLM, Qwen3ForCausalLM, RWForCausalLM, YiForCausalLM`},
+			`s.toml:3: model.name: DIR/config.json: architecture "GPT2LMHeadModel" is not known; want one of ...`},
 		{"unknown device", "a100-pcie-80gb", "a100-80gb", nil,
 			`s.toml:6: hardware.device: there is no device named "a100-80gb"; did you mean a100-sxm-80gb or a100-pcie-80gb?`},
 		{"no device", `device = "a100-pcie-80gb"`, "", nil,
-			"s.toml:5: hardware.device is missing; want one of a100-pcie-80gb, a100-sxm-80gb, a40-48gb, h100-sxm-80gb"},
+			"s.toml:5: hardware.device is missing; want one of a100-pcie-80gb, ..."},
 		{"unknown engine", "", "", []string{"hardware.engine=vllm-v2"},
 			`--set hardware.engine=vllm-v2: hardware.engine: there is no engine named "vllm-v2"; did you mean vllm-v0 or vllm-v1?`},
 		{"unknown policy", `"sarathi"`, `"sarathy"`, nil,
@@ -199,7 +199,7 @@ func TestErrors(t *testing.T) {
 				t.Fatalf("error of type %T", err)
 			}
 			got := strings.ReplaceAll(strings.ReplaceAll(err.Error(), filepath.Join(dir, "s.toml"), "s.toml"), dir, "DIR")
-			if got != c.want {
+			if start, open := strings.CutSuffix(c.want, "..."); got != c.want && !(open && strings.HasPrefix(got, start)) {
 				t.Errorf("said\n\t%s\nwant\n\t%s", got, c.want)
 			}
 			if strings.ContainsAny(got, "\n\r") {

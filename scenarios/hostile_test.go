@@ -58,7 +58,10 @@ func TestHostileValues(t *testing.T) {
 					}
 					for _, target := range sec.targets {
 						for _, f := range fields(target) {
-							for _, v := range hostile {
+							for i, v := range hostile {
+								if testing.Short() && i%4 != 0 {
+									continue
+								}
 								meet(t, name, append(sets[:len(sets):len(sets)], sec.name+"."+f.key+"="+v))
 							}
 						}

@@ -14,20 +14,20 @@ import (
 // The fields are what a file may say; their toml tags are the keys. Sections with a
 // part that is chosen by name take the part's keys as well.
 type Scenario struct {
-	Name        string `toml:"name" json:"name"`               // default: the file's name without its ending
-	Description string `toml:"description" json:"description"` // one sentence
-	Seed        uint64 `toml:"seed" json:"seed"`               // of all random draws, default 1
+	Name        string `toml:"name"`        // default: the file's name without its ending
+	Description string `toml:"description"` // one sentence
+	Seed        uint64 `toml:"seed"`        // of all random draws, default 1
 
-	Model    Model     `toml:"model" json:"model"`
-	Hardware Hardware  `toml:"hardware" json:"hardware"`
-	Cost     Cost      `toml:"cost" json:"cost"`
-	Policy   Policy    `toml:"policy" json:"policy"`
-	Traffic  Traffic   `toml:"traffic" json:"traffic"`
-	SLO      SLO       `toml:"slo" json:"slo"`
-	Run      RunLimits `toml:"run" json:"run"`
-	Output   Output    `toml:"output" json:"output"`
-	Compare  Compare   `toml:"compare" json:"compare"`
-	Capacity Capacity  `toml:"capacity" json:"capacity"`
+	Model    Model     `toml:"model"`
+	Hardware Hardware  `toml:"hardware"`
+	Cost     Cost      `toml:"cost"`
+	Policy   Policy    `toml:"policy"`
+	Traffic  Traffic   `toml:"traffic"`
+	SLO      SLO       `toml:"slo"`
+	Run      RunLimits `toml:"run"`
+	Output   Output    `toml:"output"`
+	Compare  Compare   `toml:"compare"`
+	Capacity Capacity  `toml:"capacity"`
 
 	doc      *document // what was read, to read it again with other settings
 	model    *llm.Model
@@ -43,40 +43,41 @@ type Scenario struct {
 type Model struct {
 	// Name is one of llm.Names, or the path of a model file (.toml) or of a
 	// Hugging Face config.json.
-	Name string `toml:"name" json:"name"`
+	Name string `toml:"name"`
 	// MaxLen is the longest sequence served, prompt and output together, in tokens;
 	// longer requests are rejected. 0 (default): the longest the model was made for.
-	MaxLen int `toml:"max_len" json:"max_len"`
+	MaxLen int `toml:"max_len"`
 }
 
 // Hardware says what a replica runs on, and how many replicas there are.
 type Hardware struct {
-	Device   string `toml:"device" json:"device"`     // one of hwmodel.Names
-	Engine   string `toml:"engine" json:"engine"`     // one of hwmodel.Engines, default vllm-v1
-	Replicas int    `toml:"replicas" json:"replicas"` // default 1
-	Tensor   int    `toml:"tensor" json:"tensor"`     // tensor-parallel degree, default 1
-	Pipeline int    `toml:"pipeline" json:"pipeline"` // pipeline stages, default 1
+	Device   string `toml:"device"`   // one of hwmodel.Names
+	Engine   string `toml:"engine"`   // one of hwmodel.Engines, default vllm-v1
+	Replicas int    `toml:"replicas"` // default 1
+	Tensor   int    `toml:"tensor"`   // tensor-parallel degree, default 1
+	Pipeline int    `toml:"pipeline"` // pipeline stages, default 1
 	// Link joins the devices of a tensor-parallel group: nvswitch, nvlink-pair, pcie
 	// or internode; default: the device's own. StageLink joins pipeline stages;
-	// default: Link.
-	Link      string `toml:"link" json:"link"`
-	StageLink string `toml:"stage_link" json:"stage_link"`
+	// default, empty: the device's own within a node of usual size (8 devices with a
+	// switch, else 4), internode for a larger replica.
+	Link      string `toml:"link"`
+	StageLink string `toml:"stage_link"`
 	// MemoryFraction is the share of device memory that the engine may use; default:
 	// the engine's own.
-	MemoryFraction float64 `toml:"memory_fraction" json:"memory_fraction"`
-	BlockTokens    int     `toml:"block_tokens" json:"block_tokens"` // tokens of one KV block, default 16
+	MemoryFraction float64 `toml:"memory_fraction"`
+	BlockTokens    int     `toml:"block_tokens"` // tokens of one KV block, default 16
 	// KVBlocks is the number of KV blocks of a replica. 0 (default): what the
 	// memory of the device leaves beside weights and activations.
-	KVBlocks int64 `toml:"kv_blocks" json:"kv_blocks"`
+	KVBlocks int64 `toml:"kv_blocks"`
 	// SwapGiB is the host memory of a replica for swapped-out KV blocks, GiB, default
 	// 0; it has use with a policy that swaps.
-	SwapGiB float64 `toml:"swap_gib" json:"swap_gib"`
+	SwapGiB float64 `toml:"swap_gib"`
 }
 
 // Cost says how long iterations take. The part is one of analytic (default),
 // affine and tables; see cost.go.
 type Cost struct {
-	Kind string `toml:"kind" json:"kind"`
+	Kind string `toml:"kind"`
 
 	part costPart
 }
@@ -84,9 +85,9 @@ type Cost struct {
 // Policy says how requests are routed and batched. The keys of the batch policy
 // and of the router stand in the same section.
 type Policy struct {
-	Batch       string `toml:"batch" json:"batch"`               // one of Policies, default vllm-v1
-	Route       string `toml:"route" json:"route"`               // one of Routers, default least-outstanding
-	PrefixCache bool   `toml:"prefix_cache" json:"prefix_cache"` // reuse the KV blocks of shared prefixes, default false
+	Batch       string `toml:"batch"`        // one of Policies, default vllm-v1
+	Route       string `toml:"route"`        // one of Routers, default least-outstanding
+	PrefixCache bool   `toml:"prefix_cache"` // reuse the KV blocks of shared prefixes, default false
 
 	batch batch.Policy
 	route router
@@ -95,63 +96,63 @@ type Policy struct {
 // Traffic says what is asked and when. The part is one of synthetic (default),
 // replay, sessions and closed-loop; see traffic.go.
 type Traffic struct {
-	Source string `toml:"source" json:"source"`
+	Source string `toml:"source"`
 
 	part trafficPart
 }
 
 // SLO is the service-level objective; bounds that are 0 are not stated.
 type SLO struct {
-	TTFT          Duration `toml:"ttft" json:"ttft"`
-	TBT           Duration `toml:"tbt" json:"tbt"`
-	TPOT          Duration `toml:"tpot" json:"tpot"`
-	E2E           Duration `toml:"e2e" json:"e2e"`
-	Quantile      float64  `toml:"quantile" json:"quantile"`               // share of samples within the bounds, default 0.99
-	SchedDelayP50 Duration `toml:"sched_delay_p50" json:"sched_delay_p50"` // bound of the median scheduling delay
+	TTFT          Duration `toml:"ttft"`
+	TBT           Duration `toml:"tbt"`
+	TPOT          Duration `toml:"tpot"`
+	E2E           Duration `toml:"e2e"`
+	Quantile      float64  `toml:"quantile"`        // share of samples within the bounds, default 0.99
+	SchedDelayP50 Duration `toml:"sched_delay_p50"` // bound of the median scheduling delay
 	// IgnoreUnfinished judges by finished requests only, as the artefact of
 	// Sarathi-Serve does. By default requests cut off by the end of the run count
 	// with the delay they had by then.
-	IgnoreUnfinished bool `toml:"ignore_unfinished" json:"ignore_unfinished"`
+	IgnoreUnfinished bool `toml:"ignore_unfinished"`
 }
 
 // RunLimits says when a run ends and what of it is measured.
 type RunLimits struct {
-	Until  Duration `toml:"until" json:"until"`     // cut the run at this simulated time; 0 (default): when all requests have ended
-	WarmUp Duration `toml:"warm_up" json:"warm_up"` // requests that arrive before are served but not measured, default 0
+	Until  Duration `toml:"until"`   // cut the run at this simulated time; 0 (default): when all requests have ended
+	WarmUp Duration `toml:"warm_up"` // requests that arrive before are served but not measured, default 0
 	// FirstToken says which iteration emits a request's first token: prefill
 	// (default), as engines do, or decode, as the artefact of Sarathi-Serve does.
-	FirstToken string `toml:"first_token" json:"first_token"`
+	FirstToken string `toml:"first_token"`
 }
 
 // Output says what a run writes besides result.json.
 type Output struct {
-	Plots bool `toml:"plots" json:"plots"` // default true
+	Plots bool `toml:"plots"` // default true
 	// Rows are the formats in which each request is written: csv, parquet.
-	Rows     []string `toml:"rows" json:"rows"`
-	Timeline bool     `toml:"timeline" json:"timeline"` // a timeline that opens in Perfetto, default false
+	Rows     []string `toml:"rows"`
+	Timeline bool     `toml:"timeline"` // a timeline that opens in Perfetto, default false
 }
 
 // Compare says what the command compare runs: the same traffic under several
 // settings. The first variant is what the others are compared with.
 type Compare struct {
-	Seeds    int       `toml:"seeds" json:"seeds"` // runs of each variant, default 5
-	Variants []Setting `toml:"variant" json:"variant"`
+	Seeds    int       `toml:"seeds"` // runs of each variant, default 5
+	Variants []Setting `toml:"variant"`
 }
 
 // Setting is a labelled set of overrides: a tree of keys like the scenario's own.
 type Setting struct {
-	Label string         `toml:"label" json:"label"`
-	Set   map[string]any `toml:"set" json:"set"`
+	Label string         `toml:"label"`
+	Set   map[string]any `toml:"set"`
 }
 
 // Capacity says how the command capacity searches for the highest rate that meets
 // the SLO.
 type Capacity struct {
-	Low       float64 `toml:"low" json:"low"`             // a rate known to meet the SLO, requests per second; 0 (default): unknown
-	High      float64 `toml:"high" json:"high"`           // a rate known to miss it; 0 (default): unknown
-	Start     float64 `toml:"start" json:"start"`         // first rate tried; 0 (default): the rate of the traffic
-	Seeds     int     `toml:"seeds" json:"seeds"`         // independent searches, default 5
-	Tolerance float64 `toml:"tolerance" json:"tolerance"` // relative width at which a search stops, default 0.025
+	Low       float64 `toml:"low"`       // a rate known to meet the SLO, requests per second; 0 (default): unknown
+	High      float64 `toml:"high"`      // a rate known to miss it; 0 (default): unknown
+	Start     float64 `toml:"start"`     // first rate tried; 0 (default): the rate of the traffic
+	Seeds     int     `toml:"seeds"`     // independent searches, default 5
+	Tolerance float64 `toml:"tolerance"` // relative width at which a search stops, default 0.025
 }
 
 // Variant is a scenario of its own, made by the overrides of a [Setting].
