@@ -12,7 +12,7 @@ import (
 )
 
 // published reads a file of published results as maps from column to field. The
-// test is skipped where the folder of measurements is not there.
+// test is skipped where the folder of measurements is not beside the repository.
 func published(t *testing.T, name string) []map[string]string {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -28,7 +28,7 @@ func published(t *testing.T, name string) []map[string]string {
 		}
 		dir = filepath.Dir(dir)
 	}
-	f, err := os.Open(filepath.Join(dir, "..", "shared", "data", "llm_serving", name))
+	f, err := os.Open(filepath.Join(dir, "..", "shared", "data", filepath.FromSlash(name)))
 	if os.IsNotExist(err) {
 		t.Skip("the published results are not beside the repository")
 	}
@@ -101,7 +101,7 @@ func decodes(n, context int) hwmodel.Batch {
 func TestIterationsOfFigure9(t *testing.T) {
 	var errs []float64
 	chunkRatio := map[string]map[int]float64{} // by model and context, of the batch size before
-	for _, r := range published(t, "hybrid_batch_cost_fig9.csv") {
+	for _, r := range published(t, "llm_serving/hybrid_batch_cost_fig9.csv") {
 		model, tensor := "mistral-7b", 1
 		if r["model"] == "LLaMA2-70B_4xA100_TP4" {
 			model, tensor = "llama-2-70b", 4
@@ -182,7 +182,7 @@ func TestLinearTimeOfFigure6(t *testing.T) {
 	}{{2, "tp2_ms"}, {4, "tp4_ms"}} {
 		at := map[int]float64{}
 		var tokens []int
-		for _, r := range published(t, "linear_time_fig6.csv") {
+		for _, r := range published(t, "llm_serving/linear_time_fig6.csv") {
 			n := int(number(t, r["num_tokens"]))
 			at[n] = number(t, r[tp.column])
 			tokens = append(tokens, n)
@@ -217,7 +217,7 @@ func TestIterationsOfTheArtefact(t *testing.T) {
 	parts := paperCost(t, "yi-34b", 2, "sarathi-2024")
 	whole := paperCost(t, "yi-34b", 2, "sarathi-artefact")
 	points := 0
-	for _, r := range published(t, "yi34b_tp2_iterations_artefact.csv") {
+	for _, r := range published(t, "llm_serving/yi34b_tp2_iterations_artefact.csv") {
 		ms := number(t, r["iteration_ms"])
 		var b hwmodel.Batch
 		switch {
@@ -291,5 +291,31 @@ func TestChunkingOverheadOfFigure14(t *testing.T) {
 				t.Errorf("a prompt of %d in chunks of %d takes %.3f times the whole, want %.2f to %.2f", length, x.chunk, r, low, x.high)
 			}
 		}
+	}
+}
+
+// The devices alone, without any engine, decode one sequence about as quickly as
+// gpt-fast, whose compiled graphs leave the host out: dense 16-bit models on A100.
+// Its boards were limited to 330 W, which decoding does not reach.
+func TestDevicesAloneDecodeLikeGPTFast(t *testing.T) {
+	models := map[string]string{"Llama-2-7B": "llama-2-7b", "Llama-2-70B": "llama-2-70b", "Llama-3.1-8B": "llama-3.1-8b"}
+	points := 0
+	for _, r := range published(t, "engine/llm_gptfast.csv") {
+		model, ok := models[r["model"]]
+		if !ok || r["weights"] != "bf16" {
+			continue
+		}
+		points++
+		c := testCost(t, model, Parallel{int(number(t, r["tp"])), 1}, "a100-sxm-80gb", "ideal")
+		const context = 100 // a prompt of 5 tokens and 200 of output, in the mean
+		b := decodes(1, context)
+		ms, want := 1e3*c.Stage(0, &b).Seconds(), 1e3/number(t, r["decode_tok_s"])
+		t.Logf("%s, TP%s: %.2f ms a token, measured %.2f (%+.0f %%)", model, r["tp"], ms, want, 100*(ms/want-1))
+		if math.Abs(ms/want-1) > 0.15 {
+			t.Errorf("%s on %s devices: %.2f ms a token, measured %.2f", model, r["tp"], ms, want)
+		}
+	}
+	if points < 5 {
+		t.Errorf("%d points compared, want at least 5", points)
 	}
 }
