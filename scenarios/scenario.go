@@ -58,8 +58,8 @@ type Hardware struct {
 	Pipeline int    `toml:"pipeline"` // pipeline stages, default 1
 	// Link joins the devices of a tensor-parallel group: nvswitch, nvlink-pair, pcie
 	// or internode; default: the device's own. StageLink joins pipeline stages;
-	// default, empty: the device's own within a node of usual size (8 devices with a
-	// switch, else 4), internode for a larger replica.
+	// default, empty: what the device's nodes give, internode for a replica that is
+	// larger than a node.
 	Link      string `toml:"link"`
 	StageLink string `toml:"stage_link"`
 	// MemoryFraction is the share of device memory that the engine may use; default:

@@ -228,11 +228,7 @@ func (d *decoder) traffic(t *Traffic) {
 	case *closedPart:
 		p.Lengths, p.lengths = d.lengths()
 	}
-	targets := []any{t}
-	for _, part := range t.part.parts() {
-		targets = append(targets, part)
-	}
-	d.fill("traffic", tree, targets, others)
+	d.fill("traffic", tree, append([]any{t}, t.part.parts()...), others)
 }
 
 // unknown notes a name that nothing answers to.
