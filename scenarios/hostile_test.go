@@ -18,6 +18,9 @@ var hostile = []string{
 // meets every hostile value: the answer is one line, or a scenario that can be built
 // and written down.
 func TestHostileValues(t *testing.T) {
+	if testing.Short() {
+		t.Skip("loads thousands of scenarios")
+	}
 	base := []string{}
 	for _, name := range Names() {
 		if !strings.HasPrefix(name, "papers/") {
@@ -58,10 +61,7 @@ func TestHostileValues(t *testing.T) {
 					}
 					for _, target := range sec.targets {
 						for _, f := range fields(target) {
-							for i, v := range hostile {
-								if testing.Short() && i%4 != 0 {
-									continue
-								}
+							for _, v := range hostile {
 								meet(t, name, append(sets[:len(sets):len(sets)], sec.name+"."+f.key+"="+v))
 							}
 						}
