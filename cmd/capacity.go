@@ -163,10 +163,15 @@ func (a *app) searchAll(ctx context.Context, subjects []subject, how func(*scena
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
+	probes := 0
+	for i, err := range errs {
 		if err != nil {
 			return nil, err
 		}
+		probes += found[i].Probes
+	}
+	if probes == 0 {
+		return nil, errNothing
 	}
 	return found, nil
 }

@@ -17,7 +17,7 @@ func comparePlots(subjects []subject, results []*report.Result, answer *compareA
 	if answer.Partial {
 		subtitle += " (partial)"
 	}
-	slo := first.ReportSLO()
+	slo := commonBounds(subjects)
 	cdf := func(title, axis string, bound float64, of func(*report.Result) []report.Point) chart.CDF {
 		c := chart.CDF{
 			Title: title, Subtitle: subtitle, YLabel: "share of samples", Tail: true,
@@ -42,15 +42,30 @@ func comparePlots(subjects []subject, results []*report.Result, answer *compareA
 		{Name: "tbt", Chart: cdf("Time between tokens", "TBT", slo.TBT.Seconds(), func(r *report.Result) []report.Point { return r.Curves.TBT })},
 	}
 	if len(answer.Curves) > 0 {
-		plots = append(plots, report.Plot{Name: "latency-over-rate", Chart: ratePlot(first, answer)})
+		plots = append(plots, report.Plot{Name: "latency-over-rate", Chart: ratePlot(first, slo, answer)})
 	}
 	return plots
 }
 
+// commonBounds returns the bounds that all subjects are judged by: a line in a picture
+// must hold for all that it crosses.
+func commonBounds(subjects []subject) report.SLO {
+	slo := subjects[0].scenario.ReportSLO()
+	for _, s := range subjects {
+		own := s.scenario.ReportSLO()
+		if own.TTFT != slo.TTFT {
+			slo.TTFT = 0
+		}
+		if own.TBT != slo.TBT {
+			slo.TBT = 0
+		}
+	}
+	return slo
+}
+
 // ratePlot is the throughput-latency curve of all settings: what the tails do as the
 // rate grows, and where the throughput stops growing with it.
-func ratePlot(first *scenarios.Scenario, answer *compareAnswer) chart.Panels {
-	slo := first.ReportSLO()
+func ratePlot(first *scenarios.Scenario, slo report.SLO, answer *compareAnswer) chart.Panels {
 	panel := func(title, key string, y chart.Axis, bound float64) chart.Panel {
 		p := chart.Panel{Title: title, Y: y}
 		for _, c := range answer.Curves {

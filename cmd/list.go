@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -137,10 +138,16 @@ func catalogue() ([]listing, error) {
 		named("routers", "policy.route", scenarios.Routers()),
 		named("sources", "traffic.source", scenarios.Sources()),
 		named("arrivals", "traffic.arrivals", scenarios.ArrivalProcesses()),
-		named("lengths", "traffic.lengths", scenarios.LengthSources()),
+		named("lengths", "traffic.lengths", distributions()),
 		named("costs", "cost.kind", scenarios.CostKinds()),
 		tables, shipped,
 	}, nil
+}
+
+// distributions returns the sources of lengths that are no tables, which have a
+// listing of their own.
+func distributions() []scenarios.Name {
+	return slices.DeleteFunc(scenarios.LengthSources(), func(n scenarios.Name) bool { return slices.Contains(trace.Tables(), n.Name) })
 }
 
 func named(kind, key string, table []scenarios.Name) listing {

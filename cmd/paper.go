@@ -224,7 +224,7 @@ func perCent(n report.Number) string {
 	if !n.Exists() {
 		return "-"
 	}
-	return fmt.Sprintf("%+.0f %%", 100*float64(n))
+	return fmt.Sprintf("%+.0f %%", math.Round(100*float64(n))+0) // adding 0 makes -0 plain
 }
 
 // plots returns for each scenario the bars of the paper, ours beside theirs.

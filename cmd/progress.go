@@ -40,7 +40,9 @@ func (p *progress) set(done, total int64) {
 	if p.bar == nil {
 		p.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(p.w), progressbar.OptionSetDescription(p.what), progressbar.OptionSetWidth(30),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
+			// The bar begins late, so its own idea of the speed would be wrong.
+			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
 		)
 	}
 	if p.bar.GetMax64() != total {

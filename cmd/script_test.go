@@ -81,7 +81,7 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("no folder was begun\nstderr:\n%s", errOut.Bytes())
 		}
 	}
-	time.Sleep(300 * time.Millisecond) // some work to keep; the test holds without it
+	time.Sleep(400 * time.Millisecond) // for some work to keep
 	ts.Check(c.Process.Signal(syscall.SIGINT))
 	sent := time.Now()
 	if got := statusOf(ts, c.Wait()); got != exitInterrupted {

@@ -192,3 +192,21 @@ func (b *bracket) result(complete bool) SeedSearch {
 	}
 	return r
 }
+
+// alike tells whether seeds make no difference: at every rate that several of them
+// probed, all figures agree.
+func alike(brackets []*bracket) bool {
+	compared := false
+	first := brackets[0]
+	for _, b := range brackets[1:] {
+		for _, k := range b.order {
+			if o, ok := first.seen[k]; ok {
+				if p := b.seen[k]; !o.same(&p) {
+					return false
+				}
+				compared = true
+			}
+		}
+	}
+	return compared
+}

@@ -57,6 +57,10 @@ type Capacity struct {
 	// Growing counts the seeds whose queue had no steady state at the rate that was
 	// held: the objective was met only because the run was short.
 	Growing int `json:"growing"`
+	// SeedsAlike tells that runs with different seeds gave the same figures wherever
+	// they can be compared, as those of a replayed trace do. The interval then says
+	// nothing about other traffic.
+	SeedsAlike bool `json:"seeds_alike"`
 	// Partial marks a search that was cancelled.
 	Partial bool `json:"partial"`
 }
@@ -98,6 +102,7 @@ func FindCapacity(ctx context.Context, p Probe, s Search) (*Capacity, error) {
 	defer cancel() // first, so that guesses end
 
 	c := &Capacity{Tolerance: s.Tolerance, Seeds: make([]SeedSearch, len(s.Seeds))}
+	brackets := make([]*bracket, len(s.Seeds))
 	errs := make([]error, len(s.Seeds))
 	var done atomic.Int64
 	var wg sync.WaitGroup
@@ -108,6 +113,7 @@ func FindCapacity(ctx context.Context, p Probe, s Search) (*Capacity, error) {
 					s.Progress(n, max(n, s.Expected()))
 				}
 			}}
+			brackets[i] = b
 			errs[i] = b.find(inner)
 			c.Seeds[i] = b.result(errs[i] == nil)
 			if errs[i] != nil {
@@ -120,6 +126,7 @@ func FindCapacity(ctx context.Context, p Probe, s Search) (*Capacity, error) {
 		return nil, err
 	}
 	c.summarise()
+	c.SeedsAlike = alike(brackets)
 	return c, nil
 }
 

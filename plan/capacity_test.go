@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -230,6 +231,9 @@ func TestCancelledSearchKeepsWhatIsKnown(t *testing.T) {
 	s := c.Seeds[0]
 	if !c.Partial || s.Complete || c.PerS.Exists() {
 		t.Errorf("partial %v, complete %v, capacity %v; want a partial search without a result", c.Partial, s.Complete, c.PerS)
+	}
+	if text := c.Text(); !strings.Contains(text, "unknown") || !strings.Contains(text, "about 8.19 to 11.6") || !strings.Contains(text, "PARTIAL") {
+		t.Errorf("%q does not say what is known", text)
 	}
 	if s.Probes != 4 || !(s.Held < 10 && s.Failed > 10) {
 		t.Errorf("bracket %v to %v after %d probes, want what 4 probes know of 10", s.Held, s.Failed, s.Probes)

@@ -31,7 +31,10 @@ type Comparison struct {
 	// Growing those with which its queue had no steady state.
 	Met     []int `json:"met"`
 	Growing []int `json:"growing"`
-	Partial bool  `json:"partial"` // cancelled before all runs had ended
+	// SeedsAlike tells that all seeds gave the same figures, as those of a replayed
+	// trace do. The intervals then say nothing about other traffic.
+	SeedsAlike bool `json:"seeds_alike"`
+	Partial    bool `json:"partial"` // cancelled before all runs had ended
 }
 
 // Row compares one metric.
@@ -97,6 +100,12 @@ func Compare(ctx context.Context, variants []Variant, how Replication) (*Compari
 	}
 	for m := range metrics {
 		c.Rows = append(c.Rows, seen.row(m, full))
+	}
+	c.SeedsAlike = len(full) > 1
+	for v := range variants {
+		for _, s := range full {
+			c.SeedsAlike = c.SeedsAlike && seen[v][full[0]].same(seen[v][s])
+		}
 	}
 	return c, nil
 }

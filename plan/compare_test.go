@@ -98,6 +98,32 @@ func TestRatiosAreGeometric(t *testing.T) {
 	}
 }
 
+// A replayed trace has no chance in it, and intervals over its seeds would claim a
+// certainty that nobody has.
+func TestSeedsThatChangeNothingAreNoticed(t *testing.T) {
+	for _, chance := range []float64{0, 1} {
+		p := func(_ context.Context, rate float64, seed uint64) (Observation, error) {
+			o := Observe(&report.Result{})
+			o.Values[0] = rate + chance*luck(seed)
+			o.Met = rate < 3
+			return o, nil
+		}
+		run := func(ctx context.Context, seed uint64) (Observation, error) { return p(ctx, 1, seed) }
+		c, err := Compare(t.Context(), []Variant{{"a", run}, {"b", run}}, Replication{Seeds: seeds(3)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := FindCapacity(t.Context(), p, Search{Seeds: seeds(3)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := chance == 0
+		if c.SeedsAlike != want || found.SeedsAlike != want || strings.Contains(c.Text(), seedsAlike) != want || strings.Contains(found.Text(), seedsAlike) != want {
+			t.Errorf("chance %g: comparison %v, capacity %v", chance, c.SeedsAlike, found.SeedsAlike)
+		}
+	}
+}
+
 func TestCancelledComparisonKeepsWholeSeeds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,13 @@ func (o *Observation) Value(key string) float64 {
 		}
 	}
 	return float64(report.None)
+}
+
+// same tells whether two runs gave the same figures, of which there must be some.
+func (o *Observation) same(p *Observation) bool {
+	return len(o.Values) > 0 && slices.EqualFunc(o.Values, p.Values, func(a, b float64) bool {
+		return a == b || math.IsNaN(a) && math.IsNaN(b)
+	})
 }
 
 // Unit says how a figure is written.

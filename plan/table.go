@@ -43,8 +43,15 @@ func (c *Comparison) Text() string {
 		met = append(met, fmt.Sprintf("%d of %d seeds", c.Met[v], n))
 		grown = append(grown, fmt.Sprintf("%d of %d seeds", c.Growing[v], n))
 	}
-	return append(t, met, grown).String()
+	text := append(t, met, grown).String()
+	if c.SeedsAlike {
+		text += seedsAlike + "\n"
+	}
+	return text
 }
+
+// seedsAlike warns of intervals that mean nothing.
+const seedsAlike = "all seeds gave the same figures, as a replayed trace does: the intervals say nothing about other traffic"
 
 // between writes the interval of the mean.
 func (c *Cell) between(u Unit) string {
@@ -126,6 +133,9 @@ func (c *Capacity) Text() string {
 	switch {
 	case !c.PerS.Exists():
 		b.WriteString("unknown: no search came to its end")
+		if lo, hi := c.sofar(); hi.Exists() {
+			fmt.Fprintf(&b, ", but it is about %s to %s requests/s", significant(float64(lo), 3), significant(float64(hi), 3))
+		}
 	case c.PerS == 0:
 		b.WriteString("0: the objective holds at no rate that was tried")
 	default:
@@ -142,8 +152,27 @@ func (c *Capacity) Text() string {
 	if c.Growing > 0 {
 		fmt.Fprintf(&b, "; the queue had no steady state with %d seeds", c.Growing)
 	}
+	if c.SeedsAlike {
+		b.WriteString("; " + seedsAlike)
+	}
 	if c.Partial {
 		b.WriteString("; PARTIAL")
 	}
 	return b.String()
+}
+
+// sofar returns the bracket that holds those of all seeds, complete or not; the upper
+// end does not exist unless every seed that was probed has one.
+func (c *Capacity) sofar() (lo, hi report.Number) {
+	lo, hi = report.None, report.None
+	for _, s := range c.Seeds {
+		if s.Probes == 0 {
+			continue
+		}
+		if !lo.Exists() {
+			lo, hi = s.Held, s.Failed
+		}
+		lo, hi = min(lo, s.Held), max(hi, s.Failed) // both are NaN if one is
+	}
+	return lo, hi
 }
