@@ -10,8 +10,8 @@ import (
 
 // hostile are values that no key wants, and some that a few do.
 var hostile = []string{
-	"-1", "0", "1", "0.5", "-0.0", "nan", "inf", "-inf", "1e300", "1e-300", "9223372036854775807", "-9223372036854775808", "16777217",
-	`""`, `"x"`, `"-1s"`, `"0s"`, `"2562047h"`, `"\u0000\n"`, "true", "[]", "[[]]", "[{}]", "{}", "{ x = 1 }", "2026-11-22",
+	"-1", "0", "0.5", "nan", "inf", "1e300", "9223372036854775807", "16777217",
+	`""`, `"x"`, `"0s"`, `"2562047h"`, `"\u0000\n"`, "true", "[]", "[{}]", "{}", "2026-11-22",
 }
 
 // Every key of every shipped scenario, and of every part that could have been chosen,
