@@ -85,7 +85,11 @@ func FitEngines(data string, profiles []*hwmodel.Profile) ([]*hwmodel.Engine, er
 	return []*hwmodel.Engine{
 		{
 			Name: "sarathi-2024", Attention: "fa2", AllReduce: "nccl", MemoryFraction: 0.85, PadTokens: 8, Launch: *launch, Hosts: january,
-			Note: "the Python engine of the Sarathi-Serve experiments (OSDI'24): eager kernels, FlashAttention-2 with a tile a query head, Ray workers, host time added; host times of the profile nearest in date to the experiments",
+			Note: "the Python engine of the Sarathi-Serve experiments (OSDI'24): eager kernels, FlashAttention-2 with a tile a query head, Ray workers, host time added; host times of January 2024, the profile nearest to the paper's first version and its iteration times",
+		},
+		{
+			Name: "sarathi-2024-05", Attention: "fa2", AllReduce: "nccl", MemoryFraction: 0.85, PadTokens: 8, Launch: *launch, Hosts: may,
+			Note: "as sarathi-2024, with the host time of May 2024, the last profile before the artefact came out in June: the engine of the capacity experiments, which were measured anew after the paper's first version of March 2024",
 		},
 		{
 			Name: "vllm-v0", Attention: "fa2-gqa", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: decode, Hosts: may,
