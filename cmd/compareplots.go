@@ -42,7 +42,7 @@ func comparePlots(subjects []subject, results []*report.Result, answer *compareA
 		{Name: "tbt", Chart: cdf("Time between tokens", "TBT", slo.TBT.Seconds(), func(r *report.Result) []report.Point { return r.Curves.TBT })},
 	}
 	if len(answer.Curves) > 0 {
-		plots = append(plots, report.Plot{Name: "latency-over-rate", Chart: ratePlot(first, slo, answer)})
+		plots = append(plots, ratePlots(first, slo, answer)...)
 	}
 	return plots
 }
@@ -63,31 +63,30 @@ func commonBounds(subjects []subject) report.SLO {
 	return slo
 }
 
-// ratePlot is the throughput-latency curve of all settings: what the tails do as the
-// rate grows, and where the throughput stops growing with it.
-func ratePlot(first *scenarios.Scenario, slo report.SLO, answer *compareAnswer) chart.Panels {
-	panel := func(title, key string, y chart.Axis, bound float64) chart.Panel {
-		p := chart.Panel{Title: title, Y: y}
-		for _, c := range answer.Curves {
-			s := chart.Series{Name: c.Setting, Points: true}
-			s.X, s.Y, s.Low, s.High = plan.Line(c.Points, key)
-			p.Series = append(p.Series, s)
+// ratePlots are the throughput-latency curves of all settings: what the tails do as
+// the rate grows, and where the throughput stops growing with it.
+func ratePlots(first *scenarios.Scenario, slo report.SLO, answer *compareAnswer) []report.Plot {
+	plot := func(name, title, key string, y chart.Axis, bound float64) report.Plot {
+		c := chart.Lines{
+			Title:    title,
+			Subtitle: fmt.Sprintf("%s, means of %d seeds with 95 %% intervals", first.Name, len(answer.Seeds)),
+			X:        chart.Axis{Label: "rate of the traffic, requests per second"},
+			Y:        y,
+		}
+		for _, x := range answer.Curves {
+			s := chart.Series{Name: x.Setting, Points: true}
+			s.X, s.Y, s.Low, s.High = plan.Line(x.Points, key)
+			c.Series = append(c.Series, s)
 		}
 		if bound > 0 {
-			p.Marks = []chart.Mark{{Value: bound, Label: "SLO"}}
+			c.YMarks = []chart.Mark{{Value: bound, Label: "SLO"}}
 		}
-		return p
+		return report.Plot{Name: name, Chart: c}
 	}
-	latency := chart.Axis{Unit: chart.Seconds, Log: true}
-	return chart.Panels{
-		Title:    "Latency and throughput over load",
-		Subtitle: fmt.Sprintf("%s, means of %d seeds with 95 %% intervals", first.Name, len(answer.Seeds)),
-		X:        chart.Axis{Label: "rate of the traffic, requests per second"},
-		Panels: []chart.Panel{
-			panel("TTFT p99", "ttft_p99_s", latency, slo.TTFT.Seconds()),
-			panel("TBT p99", "tbt_p99_s", latency, slo.TBT.Seconds()),
-			panel("Output", "output_tokens_per_s", chart.Axis{Label: "tokens per second"}, 0),
-		},
-		Height: 620,
+	latency := func(label string) chart.Axis { return chart.Axis{Label: label, Unit: chart.Seconds, Log: true} }
+	return []report.Plot{
+		plot("ttft-over-rate", "Time to first token over load", "ttft_p99_s", latency("TTFT p99"), slo.TTFT.Seconds()),
+		plot("tbt-over-rate", "Time between tokens over load", "tbt_p99_s", latency("TBT p99"), slo.TBT.Seconds()),
+		plot("output-over-rate", "Throughput over load", "output_tokens_per_s", chart.Axis{Label: "output tokens per second"}, 0),
 	}
 }

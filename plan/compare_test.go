@@ -79,6 +79,13 @@ func TestPairingTakesAwayWhatSeedsShare(t *testing.T) {
 	if a.Change != nil {
 		t.Error("the first variant has a difference from itself")
 	}
+	wide, err := Compare(t.Context(), []Variant{{"a", lucky(0)}, {"b", lucky(1)}, {"c", lucky(2)}, {"d", lucky(3)}}, Replication{Seeds: seeds(3)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if heads := strings.Count(wide.Text(), "TTFT p50"); heads != 2 {
+		t.Errorf("four variants stand in %d tables, want 2:\n%s", heads, wide.Text())
+	}
 	text := c.Text()
 	if !strings.Contains(text, "TTFT p50") || strings.Count(text, "*") != 1 {
 		t.Errorf("want one row with one significant change:\n%s", text)

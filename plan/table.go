@@ -8,17 +8,40 @@ import (
 	"orrery/report"
 )
 
-// Text returns the comparison as a table: for each metric the mean over seeds of
+// abreast is how many variants stand beside the first in one table, so that it is
+// not much wider than a screen.
+const abreast = 2
+
+// Text returns the comparison as tables: for each metric the mean over seeds of
 // every variant, and below it the change from the first variant with its 95 %
 // interval. A star marks changes whose interval leaves out zero. A single variant
 // has the interval of its mean instead. Rows whose figures exist for no variant are
 // left out.
 func (c *Comparison) Text() string {
-	t := table{append([]string{""}, c.Variants...)}
+	var parts []string
+	for from := 1; from == 1 || from < len(c.Variants); from += abreast {
+		columns := []int{0}
+		for v := from; v < min(from+abreast, len(c.Variants)); v++ {
+			columns = append(columns, v)
+		}
+		parts = append(parts, c.table(columns).String())
+	}
+	if c.SeedsAlike {
+		parts = append(parts, seedsAlike+"\n")
+	}
+	return strings.Join(parts, "\n")
+}
+
+// table returns the table of some of the variants.
+func (c *Comparison) table(variants []int) table {
+	t := table{{""}}
+	for _, v := range variants {
+		t[0] = append(t[0], c.Variants[v])
+	}
 	for _, r := range c.Rows {
 		line, below, some, more := []string{r.Label}, []string{""}, false, false
-		for i := range r.Cells {
-			cell := &r.Cells[i]
+		for _, v := range variants {
+			cell := &r.Cells[v]
 			text := cell.change(r)
 			if len(c.Variants) == 1 {
 				text = cell.between(r.Unit)
@@ -39,15 +62,11 @@ func (c *Comparison) Text() string {
 	n := len(c.Seeds)
 	met := []string{"SLO met"}
 	grown := []string{"queue growing"}
-	for v := range c.Variants {
+	for _, v := range variants {
 		met = append(met, fmt.Sprintf("%d of %d seeds", c.Met[v], n))
 		grown = append(grown, fmt.Sprintf("%d of %d seeds", c.Growing[v], n))
 	}
-	text := append(t, met, grown).String()
-	if c.SeedsAlike {
-		text += seedsAlike + "\n"
-	}
-	return text
+	return append(t, met, grown)
 }
 
 // seedsAlike warns of intervals that mean nothing.
@@ -85,10 +104,19 @@ func (c *Cell) change(r Row) string {
 	return fmt.Sprintf("%s%s [%s, %s]%s", text(float64(in.Mean)), end, text(float64(in.Low)), text(float64(in.High)), star)
 }
 
-// signed writes a number with its sign and two or three digits.
+// signed writes a number with its sign and two or three digits, none beyond the second
+// decimal.
 func signed(v float64) string {
-	s := significant(v, 2)
-	if max(v, -v) >= 100 {
+	abs := max(v, -v)
+	var s string
+	switch {
+	case abs < 0.005:
+		return "0.00"
+	case abs < 0.1:
+		s = fmt.Sprintf("%.2f", v)
+	case abs < 100:
+		s = significant(v, 2)
+	default:
 		s = significant(v, 3)
 	}
 	if v > 0 {
