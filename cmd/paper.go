@@ -73,11 +73,12 @@ sarathi_qps. By default it does the chat experiments:
 	return c
 }
 
-// paperScenarios returns the names of the paper's scenarios that end as given.
+// paperScenarios returns the names of the paper's capacity experiments that end as
+// given. The sweep over objectives is a question for capacity.
 func paperScenarios(suffix string) []string {
 	var list []string
 	for _, name := range scenarios.Names() {
-		if short, ok := strings.CutPrefix(name, paperFolder); ok && strings.HasSuffix(short, suffix) {
+		if short, ok := strings.CutPrefix(name, paperFolder); ok && short != "slo-sweep" && strings.HasSuffix(short, suffix) {
 			list = append(list, short)
 		}
 	}

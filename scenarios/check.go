@@ -98,7 +98,7 @@ func checkCV(c *checker, key string, x float64, zero bool) {
 // path returns the absolute path of a file: relative paths in a scenario start at
 // its folder, those of overrides at the current one.
 func (c *checker) path(key, p string) string {
-	if !filepath.IsAbs(p) && !c.d.doc.place(join(c.section, key)).over {
+	if !filepath.IsAbs(p) && c.d.doc.place(join(c.section, key)).from != fromCaller {
 		p = filepath.Join(c.d.doc.dir, p)
 	}
 	if abs, err := filepath.Abs(p); err == nil {
@@ -174,7 +174,7 @@ func (c *checker) variants(s *Scenario) {
 		doc.drop("compare.variant")
 		doc.merge(v.Set, func(key string) place {
 			p := c.d.doc.place(join(path+".set", key))
-			p.over = true
+			p.from = fromVariant
 			return p
 		})
 		variant, err := resolve(doc)

@@ -117,20 +117,20 @@ func (d *decoder) fill(path string, tree map[string]any, targets []any, others [
 	}
 }
 
-// stray deals with a key that no target has. A key of the file is dropped if an
-// override has replaced the part that it belonged to.
+// stray deals with a key that no target has. It is dropped if an override that came
+// after it has replaced the part that it belonged to.
 func (d *decoder) stray(path, key string, known []field, others []alternative) {
 	full := join(path, key)
 	var belongs []string
-	replaced := false
+	chosen := fromFile
 	for _, o := range others {
-		replaced = replaced || d.doc.place(join(path, o.chooser)).over
+		chosen = max(chosen, d.doc.place(join(path, o.chooser)).from)
 		if slices.ContainsFunc(fields(o.part), func(f field) bool { return f.key == key }) {
 			belongs = append(belongs, fmt.Sprintf("%s = %q", o.chooser, o.name))
 		}
 	}
 	if len(belongs) > 0 {
-		if !replaced || d.doc.place(full).over {
+		if d.doc.place(full).from >= chosen {
 			d.errorf(full, "%s does not apply here; it belongs to %s; want it removed, or that chosen", full, strings.Join(belongs, " or "))
 		}
 		return

@@ -22,8 +22,18 @@ type document struct {
 type place struct {
 	file string // file, or the text of an override
 	line int    // 0 in an override given as text
-	over bool   // an override rather than the scenario itself
+	from origin
 }
+
+// origin says who set a key. Later ones override earlier ones, and a choice made by
+// a later one drops what an earlier one set for the former choice.
+type origin uint8
+
+const (
+	fromFile    origin = iota // the scenario itself
+	fromCaller                // an override, as --set
+	fromVariant               // a variant of [compare]
+)
 
 // parse reads a TOML document. The name stands in messages.
 func parse(name string, data []byte) (*document, error) {
@@ -68,7 +78,7 @@ func cloneTree(t map[string]any) map[string]any {
 // set applies an override as it is given on a command line: a.b=c with c in TOML. What is
 // not TOML counts as a string, so that most strings need no quotes.
 func (d *document) set(text string) error {
-	where := place{file: "--set " + oneLine(text), over: true}
+	where := place{file: "--set " + oneLine(text), from: fromCaller}
 	key, value, ok := strings.Cut(text, "=")
 	if key = strings.TrimSpace(key); !ok || key == "" {
 		return &Error{File: where.file, Msg: `not an override; want key=value, such as traffic.rate=2.5 or policy.batch="vllm"`}
