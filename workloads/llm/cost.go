@@ -3,6 +3,7 @@ package llm
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"orrery/hwmodel"
@@ -165,9 +166,10 @@ func norms(m *Model) int {
 
 // doubt notes what the price rests on that was not measured.
 func (c *Cost) doubt(a *hwmodel.Attention, reduceMeasured bool) {
+	var derived []string
 	note := func(what string, f *hwmodel.Fit) {
 		if f.Derived {
-			c.doubts = append(c.doubts, fmt.Sprintf("%s on %s is derived, not measured: %s", what, c.profile.Device.Name, f.Source))
+			derived = append(derived, what)
 		}
 	}
 	note("matrix product", &c.profile.GEMM.Fit)
@@ -187,10 +189,13 @@ func (c *Cost) doubt(a *hwmodel.Attention, reduceMeasured bool) {
 		note("send", &c.send.Fit)
 	}
 	note("host time", &c.host.Fit)
+	if len(derived) > 0 {
+		c.doubts = append(c.doubts, fmt.Sprintf("derived on %s, not measured: %s; its profile and engine %s say from what", c.profile.Device.Name, strings.Join(derived, ", "), c.engine.Name))
+	}
 }
 
-// Doubts lists, a sentence each, the operators whose price was derived rather than
-// measured on this device.
+// Doubts says, a sentence each, which operators have a price that was derived rather
+// than measured on this device.
 func (c *Cost) Doubts() []string { return c.doubts }
 
 // Stages returns the number of pipeline stages.
