@@ -77,19 +77,17 @@ func (v *screen) blank() { v.b.WriteByte('\n') }
 // wrap adds running text behind a mark.
 func (v *screen) wrap(mark, text string) { v.fold(mark+text, strings.Repeat(" ", len(mark))) }
 
-// remarks adds a line each for texts that result.json has in full.
+// remarks adds texts that result.json has in full, two lines each at most.
 func (v *screen) remarks(mark string, texts []string) {
 	for i, text := range texts {
 		if i == maxRemarks {
 			v.wrap(mark, fmt.Sprintf("%d more in %s", len(texts)-i, ResultFile))
 			return
 		}
-		line := []rune(mark + text)
-		if len(line) > width {
-			line = append(line[:width-3], []rune("...")...)
+		if r := []rune(text); len(r) > 2*width-10 {
+			text = string(r[:2*width-13]) + "..."
 		}
-		v.b.WriteString(string(line))
-		v.blank()
+		v.wrap(mark, text)
 	}
 }
 

@@ -190,7 +190,7 @@ func (c *Cost) doubt(a *hwmodel.Attention, reduceMeasured bool) {
 	}
 	note("host time", &c.host.Fit)
 	if len(derived) > 0 {
-		c.doubts = append(c.doubts, fmt.Sprintf("derived on %s, not measured: %s; its profile and engine %s say from what", c.profile.Device.Name, strings.Join(derived, ", "), c.engine.Name))
+		c.doubts = append(c.doubts, fmt.Sprintf("derived on %s, not measured: %s (its profile says from what)", c.profile.Device.Name, strings.Join(derived, ", ")))
 	}
 }
 
