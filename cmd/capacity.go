@@ -143,12 +143,16 @@ func (a *app) searchAll(ctx context.Context, subjects []subject, how func(*scena
 	workers := plan.NewWorkers(0)
 	done, expected := make([]int, len(subjects)), make([]int, len(subjects))
 	found, errs := make([]*plan.Capacity, len(subjects)), make([]error, len(subjects))
-	var mu sync.Mutex
+	searches := make([]plan.Search, len(subjects))
+	for i, s := range subjects {
+		searches[i] = how(s.scenario)
+		searches[i].Workers = workers
+		expected[i] = searches[i].Expected()
+	}
+	var mu sync.Mutex // of done and expected, once the searches run
 	var wg sync.WaitGroup
 	for i, s := range subjects {
-		search := how(s.scenario)
-		search.Workers = workers
-		expected[i] = search.Expected()
+		search := searches[i]
 		search.Progress = func(d, e int) {
 			mu.Lock()
 			defer mu.Unlock()

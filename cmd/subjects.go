@@ -35,7 +35,7 @@ func (f *common) subjects(args, vary []string) ([]subject, error) {
 			for _, v := range s.Variants() {
 				out = append(out, subject{v.Label, v.Scenario})
 			}
-			return out, nil
+			return out, unequal(out)
 		}
 		for _, set := range product(axes) {
 			// The values to vary take the place of the scenario's own variants.

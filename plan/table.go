@@ -173,7 +173,7 @@ func (c *Capacity) Text() string {
 		}
 		fmt.Fprintf(&b, ", seeds %s to %s", significant(float64(c.Interval.Min), 3), significant(float64(c.Interval.Max), 3))
 	}
-	fmt.Fprintf(&b, " (%d seeds, %d runs)", c.Interval.N, c.Probes)
+	fmt.Fprintf(&b, " (%s, %s)", plural(c.Interval.N, "seed"), plural(c.Probes, "run"))
 	if c.Unbounded() {
 		b.WriteString("; it held at every rate tried")
 	}
@@ -187,6 +187,13 @@ func (c *Capacity) Text() string {
 		b.WriteString("; PARTIAL")
 	}
 	return b.String()
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // sofar returns the bracket that holds those of all seeds, complete or not; the upper
