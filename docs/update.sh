@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Rewrites the parts of README.md that programs print, so that no figure in it is
+# typed by hand. Sections stand between "<!-- NAME" and "<!-- end -->".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+go build -o "$tmp/orrery" .
+
+# section NAME: replaces the section by standard input.
+section() {
+	cat >"$tmp/body"
+	awk -v name="$1" -v body="$tmp/body" '
+		$0 ~ "^<!-- " name { print; while ((getline line < body) > 0) print line; skip = 1; next }
+		/^<!-- end -->/ { skip = 0 }
+		!skip { print }' README.md >"$tmp/readme"
+	cp "$tmp/readme" README.md
+}
+
+text() { echo '```text'; cat; echo '```'; }
+
+"$tmp/orrery" run quickstart --quiet --out "$tmp/run" | sed -e '/^results in/d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | text | section verdict
+"$tmp/orrery" compare vllm-vs-sarathi --quiet --out "$tmp/compare" | sed -e '/^results in/,$d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | text | section compare
+cp "$tmp/compare/tbt.svg" docs/vllm-vs-sarathi.svg
+
+published=../shared/data/llm_serving/capacity_fig10_fig11.csv
+if [ -f "$published" ]; then
+	"$tmp/orrery" paper mistral-7b-chat yi-34b-chat --quiet --published "$published" --out "$tmp/paper" |
+		sed -e '/^results in/d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | text | section paper
+fi
+
+{
+	echo
+	echo "| run (Llama-2-7B on A100, Sarathi-512, lengths normal(512, 256)) | CPU s | CPU us a request | memory, MB |"
+	echo "|---|--:|--:|--:|"
+	go test ./scenarios -run '^$' -bench 'BenchmarkRun10k$|BenchmarkRun1M|BenchmarkRun10M|MillionOn100' -benchtime 3x -timeout 30m | awk '
+		BEGIN {
+			n["BenchmarkRun10k"] = "10,000 requests on one replica"
+			n["BenchmarkRun1M"] = "1,000,000 requests on one replica"
+			n["BenchmarkRun10M"] = "10,000,000 requests on one replica"
+			n["BenchmarkMillionOn100"] = "1,000,000 requests on 100 replicas, least outstanding"
+		}
+		/^cpu:/ { sub("cpu: *", ""); cpu = $0 }
+		/^Benchmark/ {
+			name = $1; sub("-[0-9]+$", "", name)
+			for (i = 2; i < NF; i++) {
+				if ($(i+1) == "cpu-s") s = $i
+				if ($(i+1) == "cpu-ns/request") ns = $i
+				if ($(i+1) == "sys-MB") mb = $i
+			}
+			printf "| %s | %.3g | %.2f | %.0f |\n", n[name], s, ns / 1000, mb
+		}
+		END { printf "\nMetrics and law checks on; mean of three runs on two cores (%s), `docs/update.sh`.\n", cpu }'
+	echo
+} | section speed
+
+{
+	echo '```go'
+	sed -n '/^\/\/ ShortestPrompt is/,/^\/\/ affine prices/p' cluster/example_test.go | sed '/^\/\/ affine prices/d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'
+	echo '```'
+} | section policy
