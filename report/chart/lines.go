@@ -156,14 +156,18 @@ func (a *plane) render(w io.Writer, f Format) error {
 		p.drawBand(c, &a.series[i], seriesPen(i).colour)
 	}
 	p.drawX(c, a.xLabel)
-	for _, m := range a.placeMarks(c, p) {
-		m.draw(c)
+	marks := a.placeMarks(c, p)
+	for _, m := range marks {
+		m.drawLine(c)
 	}
 	if !a.some {
 		p.noData(c)
 	}
 	for i := range a.series {
 		p.drawSeries(c, &a.series[i], seriesPen(i))
+	}
+	for _, m := range marks {
+		m.drawLabel(c)
 	}
 	for _, l := range labels {
 		c.text(l.text, l.at, start, style{size: legendStyle.size, colour: seriesPen(l.series).colour})

@@ -42,7 +42,14 @@ func (p *plot) xMark(c *canvas, m Mark) (placedMark, bool) {
 }
 
 func (m placedMark) draw(c *canvas) {
-	c.stroke([]point{m.from, m.to}, markPen)
+	m.drawLine(c)
+	m.drawLabel(c)
+}
+
+func (m placedMark) drawLine(c *canvas) { c.stroke([]point{m.from, m.to}, markPen) }
+
+// drawLabel writes the label over whatever is there.
+func (m placedMark) drawLabel(c *canvas) {
 	if m.label != "" {
 		c.halo(m.label, point{m.box.left, m.box.bottom - 2}, markStyle)
 	}
