@@ -76,9 +76,6 @@ func (r *replica) land(m *microBatch, now sim.Time) {
 	}
 	for _, c := range m.chunks {
 		s := &r.seqs[c.slot]
-		if s.epoch != c.epoch {
-			continue // pre-empted meanwhile; what was computed is lost
-		}
 		s.flights--
 		r.publish(s, int64(c.upTo))
 		if c.last {
@@ -230,7 +227,6 @@ func (r *replica) retire(slot int32, now sim.Time) {
 	s.place = gone
 	s.epoch++
 	r.c.finished(&s.out, now)
-	s = &r.seqs[slot] // the source may have submitted to this replica meanwhile
 	s.out.Prefix = nil
 	r.freeSlot = append(r.freeSlot, slot)
 }

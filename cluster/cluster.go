@@ -96,6 +96,7 @@ type Cluster struct {
 	rec         Record // reused for every record
 	served      Served // likewise for every arrival
 	stop        atomic.Bool
+	told        int64 // arrivals when Progress was last told
 }
 
 // Run simulates cfg from time zero. The error is ErrStalled, or says what is wrong
@@ -160,11 +161,10 @@ func (c *Cluster) onArrive(now sim.Time, _ uint32) {
 		c.out.Arrived++
 		c.admit(now, &c.served)
 	}
-	if c.stop.Load() {
-		c.engine.Stop()
-	}
-	if c.cfg.Progress != nil && c.out.Arrived%512 == 0 {
-		c.cfg.Progress(now, c.out.Arrived, c.out.Finished+c.out.Rejected)
+	c.halt()
+	if c.out.Arrived >= c.told+512 {
+		c.told = c.out.Arrived
+		c.tell(now)
 	}
 	c.nextArrival = sim.Forever
 	c.scheduleArrival()
@@ -182,13 +182,25 @@ func (c *Cluster) onRelease(now sim.Time, _ uint32) {
 }
 
 func (c *Cluster) onDecide(now sim.Time, i uint32) {
-	if c.stop.Load() {
-		c.engine.Stop()
-	}
+	c.halt()
 	c.replicas[i].next(now)
 }
 
 func (c *Cluster) onFinish(now sim.Time, i uint32) { c.replicas[i].complete(now) }
+
+// halt ends the run if the context has.
+func (c *Cluster) halt() {
+	if c.stop.Load() {
+		c.out.Stopped = true
+		c.engine.Stop()
+	}
+}
+
+func (c *Cluster) tell(now sim.Time) {
+	if c.cfg.Progress != nil {
+		c.cfg.Progress(now, c.out.Arrived, c.out.Finished+c.out.Rejected)
+	}
+}
 
 // admit takes in a request that has just arrived.
 func (c *Cluster) admit(now sim.Time, served *Served) {
@@ -264,7 +276,6 @@ func (c *Cluster) record(r Record) {
 
 // close ends the run at its last event or its cut.
 func (c *Cluster) close(until sim.Time) (Outcome, error) {
-	c.out.Stopped = c.stop.Load()
 	if c.engine.Pending() > 0 && !c.out.Stopped {
 		c.out.End = until
 	}
@@ -281,6 +292,7 @@ func (c *Cluster) close(until sim.Time) (Outcome, error) {
 	}
 	stalled = stalled || len(c.gateway) > 0
 	c.out.Events = c.engine.Fired()
+	c.tell(c.out.End)
 	type failing interface{ Err() error }
 	if f, ok := c.cfg.Source.(failing); ok && f.Err() != nil {
 		return c.out, f.Err()

@@ -33,7 +33,7 @@ func (s *ShortestPrompt) Plan(p batch.Plan) {
 			}
 		}
 		p.Front(shortest)
-		if p.Tokens()+shortest.Left() > s.MaxTokens || !p.Admit(shortest.Left()) {
+		if p.Tokens() > 0 && p.Tokens()+shortest.Left() > s.MaxTokens || !p.Admit(shortest.Left()) {
 			break
 		}
 	}

@@ -183,7 +183,7 @@ func (p *plan) addChunk(slot int32, n int) {
 	}
 	s.flights++
 	s.planned = p.number
-	p.m.chunks = append(p.m.chunks, plannedChunk{slot, s.epoch, s.Computed, last})
+	p.m.chunks = append(p.m.chunks, plannedChunk{slot, s.Computed, last})
 }
 
 // idle tells whether a sequence can be part of this plan.
@@ -434,7 +434,6 @@ func (p *plan) Preempt(q *batch.Seq) {
 		r.leave(s)
 	} else {
 		r.removePartial(slot)
-		s.epoch++
 	}
 	p.preempted++
 	s.Restarts++

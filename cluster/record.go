@@ -35,8 +35,9 @@ func (w What) String() string { return whatNames[w] }
 // Request and Iteration point into the replica and are valid only during the
 // call of [Recorder.Record]; copy what must be kept.
 //
-// Records of one replica come in order of time. Replicas are not interleaved
-// exactly: a stretch of like iterations is logged when it has ended.
+// Records of one replica come in order of time but for Arrived, Routed and Rejected:
+// a stretch of like iterations is logged when it has ended, after the arrival that
+// may have cut it short. For the same reason replicas are not interleaved exactly.
 type Record struct {
 	What      What
 	Swap      bool // of Preempted: to host memory rather than dropped
@@ -63,7 +64,7 @@ type Served struct {
 	First       sim.Time // first token (or end of prefill, see Config.FirstToken), or Never
 	Last        sim.Time // latest token, or Never
 	Emitted     int32    // tokens emitted
-	Cached      int32    // prompt tokens found in the prefix cache when first scheduled
+	Cached      int32    // prompt tokens found in the prefix cache instead of being computed
 	Recomputed  int32    // tokens computed again after pre-emptions
 	Preemptions int32
 	LateGaps    int32 // gaps between tokens longer than Config.LateGap

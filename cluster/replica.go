@@ -53,10 +53,9 @@ type microBatch struct {
 }
 
 type plannedChunk struct {
-	slot  int32
-	epoch uint32
-	upTo  int32 // tokens computed when it has ended
-	last  bool  // completes the prompt
+	slot int32
+	upTo int32 // tokens computed when it has ended
+	last bool  // completes the prompt
 }
 
 // step is one iteration of a stretch on a replica without pipeline.
@@ -79,6 +78,10 @@ func (r *replica) init(c *Cluster, index int32, cfg *ReplicaConfig) error {
 		return fmt.Errorf("longest sequence of %d tokens, blocks of %d: both must be at least 1", cfg.MaxLen, cfg.BlockTokens)
 	case cfg.Blocks < 1:
 		return fmt.Errorf("no memory is left for the KV cache")
+	case cfg.Cost.Stages() < 1:
+		return fmt.Errorf("the cost model has %d pipeline stages, must have at least 1", cfg.Cost.Stages())
+	case cfg.HostBlocks < 0:
+		return fmt.Errorf("room for %d swapped-out blocks, must be at least 0", cfg.HostBlocks)
 	}
 	*r = replica{
 		c: c, index: index, policy: cfg.Policy, limits: cfg.Policy.Limits(cfg.MaxLen), cost: cfg.Cost, maxLen: cfg.MaxLen,

@@ -23,7 +23,7 @@ type sequence struct {
 	place      place
 	flights    int32  // unfinished micro-batches it is part of
 	planned    uint64 // number of the last plan it is part of
-	epoch      uint32 // raised when it leaves a group or is pre-empted, so that older references are stale
+	epoch      uint32 // raised when it leaves a group, so that older references are stale
 
 	lost    int32    // tokens dropped by the last pre-emption
 	blocks  int64    // KV blocks of its own, shared parts excluded; stale for members of a group

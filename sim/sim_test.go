@@ -161,7 +161,7 @@ func TestSketchQuantilesAreWithinTheirBound(t *testing.T) {
 		slices.Sort(all)
 		left.Merge(&right)
 		for _, p := range []float64{0, 0.01, 0.5, 0.9, 0.99, 0.999, 1} {
-			rank := min(max(int(math.Ceil(p*float64(len(all)))), 1), len(all))
+			rank := min(max(int(math.Ceil(p*float64(len(all))*(1-1e-14))), 1), len(all))
 			want := float64(all[rank-1])
 			got := s.Quantile(p)
 			if math.Abs(got-want) > SketchError*want+0.5 {
@@ -185,6 +185,19 @@ func TestSketchQuantilesAreWithinTheirBound(t *testing.T) {
 			t.Fatalf("the CDF ends at %v", last)
 		}
 	})
+}
+
+// Ranks are those of decimals, not of their rounded products: 0.07*100 is 7.
+func TestSketchRanksAreExact(t *testing.T) {
+	var s Sketch
+	for v := range int64(100) {
+		s.Add(v+1, 1)
+	}
+	for p := 1; p <= 100; p++ {
+		if got := s.Quantile(float64(p) / 100); got != float64(p) {
+			t.Errorf("the %d %% quantile of 1 to 100 is %v", p, got)
+		}
+	}
 }
 
 func TestSketchSizeIsBounded(t *testing.T) {

@@ -115,7 +115,8 @@ func (s *Sketch) Quantile(p float64) float64 {
 	if s.n == 0 {
 		return math.NaN()
 	}
-	rank := min(max(int64(math.Ceil(p*float64(s.n))), 1), s.n)
+	// A product that misses a whole number by rounding alone counts as that number.
+	rank := min(max(int64(math.Ceil(p*float64(s.n)*(1-1e-14))), 1), s.n)
 	if rank == s.n {
 		return float64(s.max)
 	}

@@ -5,7 +5,7 @@ package batch
 // otherwise all sequences decode. It is the baseline of the Sarathi-Serve paper.
 type VLLM struct {
 	MaxSeqs   int `toml:"max_seqs"`   // max_num_seqs
-	MaxTokens int `toml:"max_tokens"` // max_num_batched_tokens of a prompt iteration; 0 for the model's longest sequence
+	MaxTokens int `toml:"max_tokens"` // max_num_batched_tokens of a prompt iteration; at least the longest sequence, or one prompt could block the queue for ever
 	// Watermark is the share of blocks that an admission leaves free.
 	Watermark float64 `toml:"watermark"`
 	// Swap moves pre-empted sequences to host memory instead of recomputing them.
@@ -16,10 +16,7 @@ type VLLM struct {
 
 // Limits implements [Policy].
 func (v *VLLM) Limits(maxLen int) Limits {
-	v.maxTokens = v.MaxTokens
-	if v.maxTokens == 0 {
-		v.maxTokens = maxLen
-	}
+	v.maxTokens = max(v.MaxTokens, maxLen)
 	return Limits{MaxSeqs: v.MaxSeqs, MaxTokens: v.maxTokens, Watermark: v.Watermark, StrictAppend: true, Swap: v.Swap}
 }
 
