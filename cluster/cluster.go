@@ -97,6 +97,7 @@ type Cluster struct {
 	served      Served // likewise for every arrival
 	stop        atomic.Bool
 	told        int64 // arrivals when Progress was last told
+	fault       error // what the source did wrong
 }
 
 // Run simulates cfg from time zero. The error is ErrStalled, or says what is wrong
@@ -155,6 +156,11 @@ func (c *Cluster) onArrive(now sim.Time, _ uint32) {
 		at, ok := c.cfg.Source.Peek()
 		if !ok || at > now || c.full() {
 			break
+		}
+		if at < now && c.respond == nil {
+			c.fault = fmt.Errorf("cluster: the source names an arrival at %v when it is %v; arrivals must come in order", at, now)
+			c.engine.Stop()
+			return
 		}
 		c.served = Served{Request: c.cfg.Source.Next(), Scheduled: Never, First: Never, Last: Never, Replica: none}
 		c.served.ID = c.out.Arrived
@@ -293,6 +299,9 @@ func (c *Cluster) close(until sim.Time) (Outcome, error) {
 	stalled = stalled || len(c.gateway) > 0
 	c.out.Events = c.engine.Fired()
 	c.tell(c.out.End)
+	if c.fault != nil {
+		return c.out, c.fault
+	}
 	type failing interface{ Err() error }
 	if f, ok := c.cfg.Source.(failing); ok && f.Err() != nil {
 		return c.out, f.Err()

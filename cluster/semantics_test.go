@@ -367,18 +367,21 @@ func TestJumpsEqualSteps(t *testing.T) {
 	}
 }
 
+// iterations returns a log without arrivals, which come before the records of a
+// stretch that is under way.
+func iterations(rs []Record) (kept []Record) {
+	for _, r := range rs {
+		if r.What != Arrived && r.What != Routed && r.What != Rejected {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
 // sameLog compares logs but for arrivals, which a stretch is logged after.
 func sameLog(t *testing.T, name string, a, b []Record) {
 	t.Helper()
-	strip := func(rs []Record) (kept []Record) {
-		for _, r := range rs {
-			if r.What != Arrived && r.What != Routed && r.What != Rejected {
-				kept = append(kept, r)
-			}
-		}
-		return kept
-	}
-	a, b = strip(a), strip(b)
+	a, b = iterations(a), iterations(b)
 	for i := range min(len(a), len(b)) {
 		if !reflect.DeepEqual(a[i], b[i]) {
 			t.Fatalf("%s: record %d differs:\n%+v %+v %+v\n%+v %+v %+v", name, i, a[i], a[i].Iteration, a[i].Request, b[i], b[i].Iteration, b[i].Request)

@@ -1,0 +1,422 @@
+package cluster
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"orrery/hwmodel"
+	"orrery/policies/batch"
+	"orrery/policies/route"
+	"orrery/sim"
+	"orrery/workloads"
+	"orrery/workloads/trace"
+)
+
+// The stress test draws small clusters with little memory, in every combination of
+// policy, pipeline, prefix cache, swap, source and router, and audits the books after
+// every iteration. A failing case is repeated with -stress.seed.
+var stressSeed = flag.Uint64("stress.seed", 0, "run only this case of the stress test")
+
+// auditor compares the ledgers and sums of a replica with its sequences.
+type auditor struct {
+	c     *Cluster
+	iters int
+	fault string
+}
+
+func (a *auditor) Record(r *Record) {
+	if r.Request != nil && (r.Request.Recomputed < 0 || r.Request.Cached < 0) {
+		a.note("request %d: %d tokens recomputed, %d cached", r.Request.ID, r.Request.Recomputed, r.Request.Cached)
+	}
+	if r.What != Iterated {
+		return
+	}
+	if a.iters++; a.iters > 60_000 {
+		a.note("no end after %d iterations", a.iters)
+	}
+	if a.fault != "" {
+		a.c.stop.Store(true)
+		return
+	}
+	a.audit(&a.c.replicas[r.Replica])
+}
+
+func (a *auditor) note(format string, args ...any) {
+	if a.fault == "" {
+		a.fault = fmt.Sprintf(format, args...)
+	}
+}
+
+func (a *auditor) audit(r *replica) {
+	members, context := map[*group]int{}, map[*group]int64{}
+	var held, cached int64
+	for i := r.held.head; i != none; i = r.seqs[i].next {
+		s := &r.seqs[i]
+		blocks := s.blocks
+		if g := s.group; g != nil {
+			tokens := int64(s.Computed) + g.count - s.joined
+			members[g]++
+			context[g] += tokens
+			if r.limits.Reserve != batch.ReserveMax {
+				blocks = r.mem.blocks(tokens) - s.shared
+			}
+		}
+		if blocks < 0 {
+			a.note("a sequence holds %d blocks", blocks)
+		}
+		held += blocks
+	}
+	for _, i := range r.mem.index {
+		if p := &r.mem.parts[i]; p.refs > 0 {
+			held += p.blocks
+		} else {
+			cached += p.blocks
+		}
+	}
+	if held != r.mem.ledger.Used() || cached != r.mem.cached || cached > r.mem.free() {
+		a.note("sequences hold %d blocks and the cache %d; the books say %d and %d, with %d free", held, cached, r.mem.ledger.Used(), r.mem.cached, r.mem.free())
+	}
+	for _, g := range r.groups {
+		if g.n != members[g] || g.context != context[g] {
+			a.note("a group of %d with context %d has %d members with %d", g.n, g.context, members[g], context[g])
+		}
+	}
+}
+
+// stressCase is one drawn cluster.
+type stressCase struct {
+	Seed      uint64
+	Policy    string
+	Seqs      int
+	Budget    int
+	Long      int
+	Partial   bool
+	Watermark float64
+	Blocks    int64
+	Block     int
+	Part      int32 // tokens of a part of the prefix cache, 0 for no cache
+	Swap      int64
+	Stages    int
+	Replicas  int
+	Router    int
+	Source    int
+	MaxLen    int
+	Mode      Emission
+	Overlap   int // 0 no host time, 1 added, 2 overlapped
+	Until     float64
+	Step      bool
+}
+
+func drawCase(seed uint64) stressCase {
+	rng := sim.Stream(seed, "case")
+	policies := []string{"request-level", "orca", "vllm", "vllm-swap", "sarathi", "dynamic", "chunked-only", "v1", "v1"}
+	c := stressCase{
+		Seed: seed, Policy: policies[rng.IntN(len(policies))], Seqs: 1 + rng.IntN(20), Budget: 1 + rng.IntN(100),
+		Partial: rng.IntN(2) == 0, Watermark: []float64{0, 0.01, 0.05}[rng.IntN(3)], Block: []int{1, 4, 16, 16}[rng.IntN(4)],
+		Swap: []int64{0, 10, 1000}[rng.IntN(3)], Stages: []int{1, 1, 2, 3}[rng.IntN(4)], Replicas: 1 + rng.IntN(2)*rng.IntN(3),
+		Router: rng.IntN(3), Source: rng.IntN(3), MaxLen: 40 + rng.IntN(400), Mode: Emission(rng.IntN(2)), Overlap: rng.IntN(3),
+	}
+	if rng.IntN(2) == 0 {
+		c.Long = 1 + rng.IntN(c.Budget)
+	}
+	need := int64((c.MaxLen + c.Block - 1) / c.Block)
+	c.Blocks = need + rng.Int64N(4*need+1)
+	if rng.IntN(2) == 0 {
+		c.Part = int32(c.Block) * int32(1+rng.IntN(3))
+		if rng.IntN(6) == 0 {
+			c.Part = 7 // not whole blocks: nothing may be shared
+		}
+	}
+	if rng.IntN(5) == 0 {
+		c.Until = 0.02 + rng.Float64()*0.5
+	}
+	return c
+}
+
+func (c *stressCase) policy() batch.Policy {
+	sarathi := batch.Sarathi{MaxSeqs: c.Seqs, Budget: c.Budget, Watermark: c.Watermark}
+	switch c.Policy {
+	case "request-level":
+		return &batch.RequestLevel{MaxSeqs: c.Seqs}
+	case "orca":
+		return &batch.Orca{MaxSeqs: c.Seqs}
+	case "vllm", "vllm-swap":
+		return &batch.VLLM{MaxSeqs: c.Seqs, Watermark: c.Watermark, Swap: c.Policy == "vllm-swap"}
+	case "dynamic":
+		sarathi.Dynamic = &batch.DynamicChunks{Low: 32, High: 256, Stages: 4, MaxTokens: 512}
+	case "chunked-only":
+		return &batch.ChunkedOnly{Sarathi: sarathi}
+	case "v1":
+		return &batch.VLLMV1{MaxSeqs: c.Seqs, Budget: c.Budget, LongPrefill: c.Long, AdmitPartial: c.Partial}
+	}
+	return &sarathi
+}
+
+// hostCost adds host time to a toy cost.
+type hostCost struct {
+	toyCost
+	overlapped bool
+}
+
+func (h *hostCost) Host(b *hwmodel.Batch) (time.Duration, bool) {
+	return 500*time.Microsecond + time.Duration(b.Tokens())*3*time.Microsecond, h.overlapped
+}
+
+func (c *stressCase) cost() hwmodel.CostModel {
+	toy := toyCost{stages: c.Stages, price: tokens, send: 50 * time.Microsecond}
+	if c.Overlap == 0 {
+		return &toy
+	}
+	return &hostCost{toy, c.Overlap == 2}
+}
+
+// someLengths draws prompts and outputs that leave room for a conversation.
+type someLengths struct{ max int32 }
+
+func (l someLengths) Draws(seed uint64) (func() (int32, int32), error) {
+	rng := sim.Stream(seed, "lengths")
+	return func() (int32, int32) { return 1 + rng.Int32N(l.max/3), 1 + rng.Int32N(l.max/4) }, nil
+}
+
+func (c *stressCase) source(t *testing.T) workloads.Source {
+	t.Helper()
+	var traffic trace.Traffic
+	switch c.Source {
+	case 1:
+		traffic = trace.ClosedLoop{Clients: 12, Lengths: someLengths{int32(c.MaxLen)}, N: 60, Seed: c.Seed, Think: trace.Think{Mean: 0.01, CV: 1}}
+	case 2:
+		traffic = trace.Sessions{Arrivals: trace.Gamma{Rate: 20, CV: 1}, Turns: trace.Fixed{Value: 3}, Lengths: someLengths{int32(c.MaxLen)}, N: 20, Seed: c.Seed, MaxContext: c.MaxLen, Think: trace.Think{Mean: 0.02}}
+	default:
+		return &listSource{c.requests()}
+	}
+	src, err := traffic.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+func (c *stressCase) requests() requests {
+	rng := sim.Stream(c.Seed, "requests")
+	var rs requests
+	at, longest := 0.0, int32(c.MaxLen)
+	for i := range 60 {
+		if rng.IntN(3) > 0 {
+			at += rng.ExpFloat64() * 0.02
+		}
+		r := req(at, 1+rng.Int32N(longest/4), 1+rng.Int32N(longest/4))
+		if rng.IntN(6) == 0 {
+			r.Prompt = 1 + rng.Int32N(longest)
+		}
+		if c.Part > 0 {
+			r.PrefixBlock = c.Part
+			family := rng.Uint64N(4)
+			for k := int32(0); k*c.Part < r.Prompt+r.Output; k++ {
+				name := family*1000 + uint64(k)
+				if k > 3 {
+					name = uint64(i+1) * 1_000_000 // nobody else's
+					name += uint64(k)
+				}
+				r.Prefix = append(r.Prefix, name)
+			}
+		}
+		rs = append(rs, r)
+	}
+	return rs
+}
+
+// run carries the case out and returns its log and what is wrong with it.
+func (c *stressCase) run(t *testing.T) (w *watcher, out Outcome, fault string) {
+	w = &watcher{t: t, last: map[int32]sim.Time{}, busy: map[[2]int32]sim.Time{}, capacity: c.Blocks}
+	a := &auditor{}
+	cfg := Config{
+		Source: c.source(t), Record: []Recorder{a, w}, FirstToken: c.Mode, Step: c.Step, LateGap: 5 * time.Millisecond, Until: sim.Seconds(c.Until),
+		Router: []route.Policy{nil, route.LeastOutstanding{}, route.SharedQueue{Slots: 5}}[c.Router],
+	}
+	for range c.Replicas {
+		cfg.Replicas = append(cfg.Replicas, ReplicaConfig{
+			Policy: c.policy(), Cost: c.cost(), MaxLen: c.MaxLen, Blocks: c.Blocks, BlockTokens: c.Block,
+			HostBlocks: c.Swap, BlockBytes: 1, PrefixCache: c.Part > 0,
+		})
+	}
+	cl, err := newCluster(cfg)
+	if err != nil {
+		return w, out, err.Error()
+	}
+	a.c = cl
+	until := cfg.Until
+	if until == 0 {
+		until = sim.Forever
+	}
+	cl.scheduleArrival()
+	cl.engine.Run(until)
+	out, err = cl.close(until)
+	if a.fault == "" && err != nil {
+		a.note("%v", err)
+	}
+	if a.fault == "" && c.Until == 0 {
+		a.balanced(w, c)
+	}
+	return w, out, a.fault
+}
+
+// balanced checks the end of a run that was not cut: everything is given back, and
+// every token is accounted for.
+func (a *auditor) balanced(w *watcher, c *stressCase) {
+	for i := range a.c.replicas {
+		r := &a.c.replicas[i]
+		if r.mem.ledger.Used() != 0 || r.host.Used() != 0 || len(r.partials) != 0 || len(r.groups) != 0 || a.c.loads[i] != (route.Replica{}) {
+			a.note("left at the end: %d blocks, %d on the host, %d prompts, %d groups, load %+v", r.mem.ledger.Used(), r.host.Used(), len(r.partials), len(r.groups), a.c.loads[i])
+		}
+	}
+	var computed, emitted, swapped, charged int64
+	for _, s := range w.served {
+		computed += int64(s.Prompt-s.Cached) + int64(s.Output) + int64(s.Recomputed)
+		emitted += int64(s.Output)
+		if c.Mode == WithPrefill {
+			computed--
+		} else {
+			emitted++ // the log marks the end of the prefill as well
+		}
+	}
+	last := int64(-1)
+	for _, r := range w.records {
+		switch {
+		case r.What == Preempted && r.Swap:
+			swapped += 2 * ((r.N + int64(c.Block) - 1) / int64(c.Block))
+		case r.What == Iterated:
+			charged += r.Iteration.Batch.SwapBytes
+		case r.What == Scheduled && c.Replicas == 1:
+			if r.Request.ID < last {
+				a.note("request %d is scheduled after %d", r.Request.ID, last)
+			}
+			last = r.Request.ID
+		}
+	}
+	if computed != w.computed || emitted != w.emitted || swapped != charged {
+		a.note("computed %d tokens, want %d; emitted %d, want %d; charged %d swapped blocks, want %d", w.computed, computed, w.emitted, emitted, charged, swapped)
+	}
+}
+
+func TestStress(t *testing.T) {
+	n := uint64(400)
+	if testing.Short() {
+		n = 60
+	}
+	for seed := range n {
+		if *stressSeed != 0 && seed != *stressSeed {
+			continue
+		}
+		c := drawCase(seed)
+		a, out, fault := c.run(t)
+		if fault == "" {
+			c.Step = true
+			b, stepped, f := c.run(t)
+			out.Events, stepped.Events = 0, 0
+			switch {
+			case f != "":
+				fault = "stepping: " + f
+			case out != stepped:
+				fault = fmt.Sprintf("jumping gives %+v, stepping %+v", out, stepped)
+			case c.Replicas == 1:
+				fault = differ(a.records, b.records)
+			}
+		}
+		if fault != "" {
+			t.Errorf("case %d (repeat it with -stress.seed): %s\n%+v", seed, fault, c)
+		}
+	}
+}
+
+// differ returns where two logs of one replica differ, arrivals apart.
+func differ(a, b []Record) string {
+	a, b = iterations(a), iterations(b)
+	for i := range min(len(a), len(b)) {
+		if !reflect.DeepEqual(a[i], b[i]) {
+			return fmt.Sprintf("record %d is %+v when jumping, %+v when stepping", i, a[i], b[i])
+		}
+	}
+	if len(a) != len(b) {
+		return fmt.Sprintf("%d records when jumping, %d when stepping", len(a), len(b))
+	}
+	return ""
+}
+
+// Livelocks and stalls that the stress test once found, as stories.
+func TestLittleMemoryMakesProgress(t *testing.T) {
+	lone := requests{req(0, 8, 4)}
+	two := requests{req(0, 1, 8), req(0.5, 1, 8)}
+	for _, c := range []struct {
+		name     string
+		toy      toy
+		rs       requests
+		finished int64 // the others are refused when they come
+	}{
+		{"a sequence that fills the cache to the last block", toy{policy: &batch.Sarathi{MaxSeqs: 4, Budget: 64}, block: 4, blocks: 3, mode: WithDecode}, lone, 0},
+		{"a swapped sequence of all blocks", toy{policy: &batch.VLLM{MaxSeqs: 4, Swap: true, Watermark: 0.01}, block: 4, blocks: 100, swap: 1000, maxLen: 400}, requests{req(0, 1, 40), req(0, 390, 6)}, 2},
+		{"two that would evict each other in a pipeline, vLLM", toy{policy: &batch.VLLM{MaxSeqs: 4}, cost: &toyCost{stages: 2, price: unit}, block: 4, blocks: 4, mode: WithDecode}, two, 2},
+		{"two that would evict each other in a pipeline, Sarathi", toy{policy: &batch.Sarathi{MaxSeqs: 4, Budget: 16}, cost: &toyCost{stages: 2, price: unit}, block: 4, blocks: 4, mode: WithDecode}, two, 2},
+		{"two that would evict each other in a pipeline, V1", toy{policy: &batch.VLLMV1{MaxSeqs: 4, Budget: 16}, cost: &toyCost{stages: 2, price: unit}, block: 4, blocks: 4, mode: WithDecode}, two, 2},
+	} {
+		c.toy.until = sim.Seconds(1e4)
+		if c.toy.maxLen == 0 {
+			c.toy.maxLen = 64
+		}
+		_, out, err := c.toy.try(t, c.rs)
+		if err != nil || out.Finished != c.finished || out.Unfinished != 0 {
+			t.Errorf("%s: %+v, %v", c.name, out, err)
+		}
+	}
+}
+
+// With capped chunks a young decode must not evict an older prompt.
+func TestV1EvictsTheLastAdmitted(t *testing.T) {
+	w, _ := toy{policy: &batch.VLLMV1{MaxSeqs: 4, Budget: 64, LongPrefill: 4}, block: 4, blocks: 12, maxLen: 64}.run(t, requests{req(0, 40, 2), req(0, 4, 20)})
+	for _, s := range w.served {
+		if s.ID == 0 && s.Preemptions != 0 {
+			t.Errorf("the oldest request was pre-empted %d times", s.Preemptions)
+		}
+	}
+}
+
+// picky decodes one sequence alone once, then all.
+type picky struct {
+	batch.Orca
+	n int
+}
+
+func (y *picky) Plan(p batch.Plan) {
+	if y.n++; y.n == 3 {
+		p.Decode(p.Running()[1])
+		return
+	}
+	y.Orca.Plan(p)
+}
+
+func TestSelectiveDecodesLoseNoTokens(t *testing.T) {
+	toy{policy: &picky{Orca: batch.Orca{MaxSeqs: 8}}, maxLen: 64}.run(t, requests{req(0, 4, 8), req(0.5, 4, 8)})
+}
+
+// backwards is a source whose second arrival lies before its first.
+type backwards struct{ n int }
+
+func (s *backwards) Peek() (sim.Time, bool) { return sim.Seconds(float64(2 - s.n)), s.n < 2 }
+func (s *backwards) Next() workloads.Request {
+	r := req(float64(2-s.n), 10, 10)
+	s.n++
+	return r
+}
+
+func TestArrivalsOutOfOrderAreAnError(t *testing.T) {
+	_, err := Run(context.Background(), Config{
+		Replicas: []ReplicaConfig{{Policy: &batch.Orca{MaxSeqs: 1}, Cost: &toyCost{price: unit}, MaxLen: 64, Blocks: 64, BlockTokens: 16}},
+		Source:   &backwards{},
+	})
+	if err == nil {
+		t.Error("arrivals that go back in time were accepted")
+	}
+}
