@@ -11,12 +11,13 @@ import (
 // log-linear (the layout of HdrHistogram: Gil Tene, 2012): each power of two is
 // cut into 2^sketchBits equal parts, so a bucket index is a few integer
 // instructions, the same on every machine. Size is bounded by the range of
-// int64 (58,000 counters, allocated only up to the largest value seen), and
-// does not grow with the number of samples. Sketches merge exactly.
+// int64 (58,000 counters, allocated only between the smallest and the largest value
+// seen), and does not grow with the number of samples. Sketches merge exactly.
 //
 // The zero Sketch is empty and ready to use.
 type Sketch struct {
-	counts   []int64
+	counts   []int64 // of the buckets from base on
+	base     int
 	n        int64
 	sum      float64
 	min, max int64
@@ -56,9 +57,10 @@ func (s *Sketch) Add(v, n int64) {
 	if n == 0 {
 		return
 	}
-	i := bucket(v)
-	if i >= len(s.counts) {
-		s.grow(i)
+	i := bucket(v) - s.base
+	if uint(i) >= uint(len(s.counts)) {
+		s.cover(bucket(v))
+		i = bucket(v) - s.base
 	}
 	s.counts[i] += n
 	if s.n == 0 || v < s.min {
@@ -69,10 +71,16 @@ func (s *Sketch) Add(v, n int64) {
 	s.sum += float64(v) * float64(n)
 }
 
-func (s *Sketch) grow(i int) {
-	counts := make([]int64, (i>>sketchBits+2)<<sketchBits)
-	copy(counts, s.counts)
-	s.counts = counts
+// cover makes room for bucket i, in whole powers of two.
+func (s *Sketch) cover(i int) {
+	lo := i >> sketchBits << sketchBits
+	hi := lo + 1<<sketchBits
+	if len(s.counts) > 0 {
+		lo, hi = min(lo, s.base), max(hi, s.base+len(s.counts))
+	}
+	counts := make([]int64, hi-lo)
+	copy(counts[max(s.base-lo, 0):], s.counts)
+	s.counts, s.base = counts, lo
 }
 
 // Merge adds all samples of t to s.
@@ -80,11 +88,10 @@ func (s *Sketch) Merge(t *Sketch) {
 	if t.n == 0 {
 		return
 	}
-	if len(t.counts) > len(s.counts) {
-		s.grow(len(t.counts) - 1)
-	}
+	s.cover(t.base)
+	s.cover(t.base + len(t.counts) - 1)
 	for i, c := range t.counts {
-		s.counts[i] += c
+		s.counts[t.base-s.base+i] += c
 	}
 	if s.n == 0 || t.min < s.min {
 		s.min = t.min
@@ -122,7 +129,7 @@ func (s *Sketch) Quantile(p float64) float64 {
 	}
 	for i, c := range s.counts {
 		if rank -= c; rank <= 0 {
-			return min(max(middle(i), float64(s.min)), float64(s.max))
+			return min(max(middle(s.base+i), float64(s.min)), float64(s.max))
 		}
 	}
 	panic("sim: sketch counts do not add up")
@@ -131,7 +138,7 @@ func (s *Sketch) Quantile(p float64) float64 {
 // Above returns how many samples exceed v nanoseconds, within one bucket.
 func (s *Sketch) Above(v int64) int64 {
 	var n int64
-	for i := bucket(v) + 1; i < len(s.counts); i++ {
+	for i := max(bucket(v)+1-s.base, 0); i < len(s.counts); i++ {
 		n += s.counts[i]
 	}
 	return n
@@ -146,7 +153,7 @@ func (s *Sketch) CDF(yield func(v, share float64) bool) {
 			continue
 		}
 		n += c
-		if !yield(min(max(middle(i), float64(s.min)), float64(s.max)), float64(n)/float64(s.n)) {
+		if !yield(min(max(middle(s.base+i), float64(s.min)), float64(s.max)), float64(n)/float64(s.n)) {
 			return
 		}
 	}
