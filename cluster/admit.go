@@ -49,63 +49,70 @@ func (r *replica) hit(s *sequence) (tokens int32, parts int, inUse int64) {
 	return r.mem.hit(s.out.Prefix, s.out.PrefixBlock, s.Seq.Prompt)
 }
 
-// reservation returns the blocks that admitting s with a first chunk of n tokens
-// takes for itself, and how many free blocks it needs in all.
-func (r *replica) reservation(s *sequence, n int64) (own, need int64) {
-	tokens, _, inUse := r.hit(s)
+// reservation is what admitting a sequence with a first chunk takes.
+type reservation struct {
+	tokens int32 // found in the prefix cache
+	parts  int   // that hold them
+	own    int64 // blocks that the sequence takes for itself
+	need   int64 // free blocks needed in all: own and those that its parts bring back into use
+}
+
+// reservation returns what admitting s with a first chunk of n tokens takes.
+func (r *replica) reservation(s *sequence, n int) reservation {
+	tokens, parts, inUse := r.hit(s)
 	var total int64
 	switch r.limits.Reserve {
 	case batch.ReserveMax:
 		total = r.mem.blocks(int64(r.maxLen))
 	case batch.ReserveChunk:
-		total = r.mem.blocks(min(int64(tokens)+n, int64(s.Seq.Prompt)))
+		total = r.mem.blocks(min(int64(tokens)+int64(n), int64(s.Seq.Prompt)))
 	default:
 		total = r.mem.blocks(int64(s.Seq.Prompt))
 	}
-	own = total - int64(tokens)/r.mem.block
-	return own, total - inUse
+	return reservation{tokens, parts, total - int64(tokens)/r.mem.block, total - inUse}
 }
+
+// fits tells whether a reservation leaves the watermark free.
+func (r *replica) fits(v reservation) bool { return r.mem.free()-v.need >= r.reserve }
 
 func (p *plan) CanAdmit(n int) bool {
 	r := p.r
-	if r.queue.n == 0 {
-		return false
-	}
-	_, need := r.reservation(&r.seqs[r.queue.head], int64(n))
-	return r.mem.free()-need >= r.reserve
+	return r.queue.n > 0 && r.fits(r.reservation(&r.seqs[r.queue.head], n))
 }
 
 func (p *plan) Admit(n int) bool {
 	r := p.r
-	if n < 1 || !p.CanAdmit(n) {
+	if n < 1 || r.queue.n == 0 {
 		return false
 	}
 	slot := r.queue.head
 	s := &r.seqs[slot]
-	own, _ := r.reservation(s, int64(n))
-	tokens, parts, _ := r.hit(s)
+	v := r.reservation(s, n)
+	if !r.fits(v) {
+		return false
+	}
 	r.queue.remove(r.seqs, slot)
 	r.hold(slot)
 	r.partials = append(r.partials, slot)
-	for _, name := range s.out.Prefix[:parts] {
+	for _, name := range s.out.Prefix[:v.parts] {
 		r.mem.hold(name)
 		s.names = append(s.names, name)
 	}
-	s.checked = parts
-	s.shared = int64(tokens) / r.mem.block
-	r.mem.take(own)
-	s.blocks = own
+	s.checked = v.parts
+	s.shared = int64(v.tokens) / r.mem.block
+	r.mem.take(v.own)
+	s.blocks = v.own
 	s.place = prefilling
-	s.Computed = tokens
+	s.Computed = v.tokens
 	if s.out.Scheduled == Never {
 		s.out.Scheduled = p.m.it.Start
-		s.out.Cached = tokens
+		s.out.Cached = v.tokens
 		r.c.record(Record{What: Scheduled, At: p.m.it.Start, Replica: r.index, Request: &s.out})
 	} else {
 		// What was never computed here before it was found is not work saved again.
-		again := min(tokens, s.lost)
+		again := min(v.tokens, s.lost)
 		s.out.Recomputed -= again
-		s.out.Cached += tokens - again
+		s.out.Cached += v.tokens - again
 	}
 	p.addChunk(slot, min(n, s.Left()))
 	return true

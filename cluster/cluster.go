@@ -32,7 +32,7 @@ type Config struct {
 	// Step forbids crossing stretches of equal iterations in one jump. Results are
 	// the same either way; tests use it to prove that.
 	Step bool
-	// Progress, if set, is told now and then how far the run is.
+	// Progress, if set, is told now and then, and at the end, how far the run is.
 	Progress func(now sim.Time, arrived, ended int64)
 }
 
@@ -71,7 +71,8 @@ type Outcome struct {
 	Rejected int64
 	// Unfinished counts requests under way when the run ended.
 	Unfinished int64
-	// Stopped tells that the context ended the run early.
+	// Stopped tells that the context ended the run while requests were under way or
+	// still to come.
 	Stopped bool
 	Events  uint64
 }
@@ -93,11 +94,12 @@ type Cluster struct {
 	gateway     []Served // requests that the router keeps back, oldest first
 	releasing   bool     // the router is about to be asked again
 	out         Outcome
-	rec         Record // reused for every record
-	served      Served // likewise for every arrival
-	stop        atomic.Bool
-	told        int64 // arrivals when Progress was last told
-	fault       error // what the source did wrong
+	rec         Record      // reused for every record
+	served      Served      // likewise for every arrival
+	stop        atomic.Bool // the context is done
+	halted      bool        // and the run has heeded it
+	told        int64       // arrivals when Progress was last told
+	fault       error       // what the source did wrong
 }
 
 // Run simulates cfg from time zero. The error is ErrStalled, or says what is wrong
@@ -197,7 +199,7 @@ func (c *Cluster) onFinish(now sim.Time, i uint32) { c.replicas[i].complete(now)
 // halt ends the run if the context has.
 func (c *Cluster) halt() {
 	if c.stop.Load() {
-		c.out.Stopped = true
+		c.halted = true
 		c.engine.Stop()
 	}
 }
@@ -239,6 +241,12 @@ func (c *Cluster) route(now sim.Time, served *Served) bool {
 }
 
 func (c *Cluster) full() bool { return c.cfg.Requests > 0 && c.out.Arrived >= c.cfg.Requests }
+
+// more tells whether the source has a request to give before the cut.
+func (c *Cluster) more(until sim.Time) bool {
+	at, ok := c.cfg.Source.Peek()
+	return ok && at <= until && !c.full()
+}
 
 func (c *Cluster) scheduleArrival() {
 	at, ok := c.cfg.Source.Peek()
@@ -282,7 +290,7 @@ func (c *Cluster) record(r Record) {
 
 // close ends the run at its last event or its cut.
 func (c *Cluster) close(until sim.Time) (Outcome, error) {
-	if c.engine.Pending() > 0 && !c.out.Stopped {
+	if c.engine.Pending() > 0 && !c.halted && c.fault == nil {
 		c.out.End = until
 	}
 	stalled := false
@@ -297,6 +305,7 @@ func (c *Cluster) close(until sim.Time) (Outcome, error) {
 		c.record(Record{What: Unfinished, At: c.out.End, Replica: none, Request: &c.gateway[i]})
 	}
 	stalled = stalled || len(c.gateway) > 0
+	c.out.Stopped = c.halted && (c.out.Unfinished > 0 || c.more(until))
 	c.out.Events = c.engine.Fired()
 	c.tell(c.out.End)
 	if c.fault != nil {
@@ -311,7 +320,7 @@ func (c *Cluster) close(until sim.Time) (Outcome, error) {
 			return c.out, f.Err()
 		}
 	}
-	if stalled && !c.out.Stopped && c.engine.Pending() == 0 {
+	if stalled && !c.halted && c.engine.Pending() == 0 {
 		return c.out, ErrStalled
 	}
 	return c.out, nil

@@ -92,7 +92,8 @@ func (c *ChunkedOnly) Plan(p Plan) {
 		}
 	}
 	if p.Tokens() == 0 {
-		c.decodeTurn = false
+		c.decodeTurn = false // as it is when prompts were not to be had before either
 		p.DecodeAll()
+		p.Steady()
 	}
 }

@@ -4,8 +4,12 @@ package batch
 // first, whole and in iterations of their own, while every decode waits;
 // otherwise all sequences decode. It is the baseline of the Sarathi-Serve paper.
 type VLLM struct {
-	MaxSeqs   int `toml:"max_seqs"`   // max_num_seqs
-	MaxTokens int `toml:"max_tokens"` // max_num_batched_tokens of a prompt iteration; at least the longest sequence, or one prompt could block the queue for ever
+	MaxSeqs int `toml:"max_seqs"` // max_num_seqs
+	// MaxTokens is the size of the largest prompt iteration
+	// (max_num_batched_tokens). Prompts are computed whole, so vLLM refuses to start
+	// with less than the longest sequence; here anything less, 0 included, counts as
+	// that.
+	MaxTokens int `toml:"max_tokens"`
 	// Watermark is the share of blocks that an admission leaves free.
 	Watermark float64 `toml:"watermark"`
 	// Swap moves pre-empted sequences to host memory instead of recomputing them.
