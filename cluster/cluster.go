@@ -111,11 +111,15 @@ func Run(ctx context.Context, cfg Config) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer context.AfterFunc(ctx, func() { c.stop.Store(true) })()
-	c.scheduleArrival()
-	until := cfg.Until
+	return c.run()
+}
+
+func (c *Cluster) run() (Outcome, error) {
+	until := c.cfg.Until
 	if until == 0 {
 		until = sim.Forever
 	}
+	c.scheduleArrival()
 	c.engine.Run(until)
 	return c.close(until)
 }

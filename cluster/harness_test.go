@@ -27,6 +27,15 @@ func (c *toyCost) Stage(_ int, b *hwmodel.Batch) time.Duration   { return c.pric
 func (c *toyCost) Send(*hwmodel.Batch) time.Duration             { return c.send }
 func (c *toyCost) Host(*hwmodel.Batch) (d time.Duration, o bool) { return 0, false }
 
+// hostCost adds host time to a toy cost.
+type hostCost struct {
+	toyCost
+	host       func(b *hwmodel.Batch) time.Duration
+	overlapped bool
+}
+
+func (c *hostCost) Host(b *hwmodel.Batch) (time.Duration, bool) { return c.host(b), c.overlapped }
+
 // unit makes every iteration last one second.
 func unit(*hwmodel.Batch) time.Duration { return time.Second }
 
@@ -68,6 +77,12 @@ type watcher struct {
 	computed int64
 	emitted  int64
 	capacity int64
+	lateGap  time.Duration
+	late     int64 // gaps in the log above lateGap
+}
+
+func newWatcher(t *testing.T, capacity int64, lateGap time.Duration) *watcher {
+	return &watcher{t: t, last: map[int32]sim.Time{}, busy: map[[2]int32]sim.Time{}, capacity: capacity, lateGap: lateGap}
 }
 
 func (w *watcher) Record(r *Record) {
@@ -97,6 +112,9 @@ func (w *watcher) Record(r *Record) {
 		w.last[r.Replica] = it.End
 	case Emitted:
 		w.emitted += r.N
+		if r.Gap > w.lateGap {
+			w.late += r.N
+		}
 		if r.Gap < 0 {
 			w.t.Fatalf("gap of %v", r.Gap)
 		}
@@ -116,7 +134,7 @@ func (w *watcher) Record(r *Record) {
 // toy is a replica for tests.
 type toy struct {
 	policy batch.Policy
-	cost   *toyCost
+	cost   hwmodel.CostModel
 	blocks int64
 	block  int
 	maxLen int
@@ -125,6 +143,7 @@ type toy struct {
 	mode   Emission
 	step   bool
 	until  sim.Time
+	late   time.Duration // 20 ms if zero
 }
 
 func (y toy) run(t *testing.T, rs requests) (*watcher, Outcome) {
@@ -147,14 +166,17 @@ func (y toy) try(t *testing.T, rs requests) (*watcher, Outcome, error) {
 	if y.maxLen == 0 {
 		y.maxLen = 4096
 	}
+	if y.late == 0 {
+		y.late = 20 * time.Millisecond
+	}
 	if y.blocks == 0 {
 		y.blocks = 1 << 20
 	}
-	w := &watcher{t: t, last: map[int32]sim.Time{}, busy: map[[2]int32]sim.Time{}, capacity: y.blocks}
+	w := newWatcher(t, y.blocks, y.late)
 	out, err := Run(context.Background(), Config{
 		Replicas: []ReplicaConfig{{Policy: y.policy, Cost: y.cost, MaxLen: y.maxLen, Blocks: y.blocks, BlockTokens: y.block, HostBlocks: y.swap, BlockBytes: 1, PrefixCache: y.prefix}},
 		Source:   &listSource{append(requests(nil), rs...)}, Record: []Recorder{w}, FirstToken: y.mode, Step: y.step, Until: y.until,
-		LateGap: 20 * time.Millisecond,
+		LateGap: y.late,
 	})
 	if err == nil && y.until == 0 {
 		w.conserved(out, y.mode)
@@ -165,8 +187,9 @@ func (y toy) try(t *testing.T, rs requests) (*watcher, Outcome, error) {
 // conserved checks that every token and request is accounted for at the end.
 func (w *watcher) conserved(out Outcome, mode Emission) {
 	w.t.Helper()
-	var computed, emitted int64
+	var computed, emitted, late int64
 	for _, s := range w.served {
+		late += int64(s.LateGaps)
 		if s.Emitted != s.Output {
 			w.t.Fatalf("request %d emitted %d of %d tokens", s.ID, s.Emitted, s.Output)
 		}
@@ -185,6 +208,9 @@ func (w *watcher) conserved(out Outcome, mode Emission) {
 	}
 	if emitted != w.emitted {
 		w.t.Fatalf("emitted %d tokens, the requests asked for %d", w.emitted, emitted)
+	}
+	if late != w.late {
+		w.t.Fatalf("%d late gaps in the log, the requests account for %d", w.late, late)
 	}
 	if out.Arrived != out.Finished+out.Rejected+out.Unfinished || out.Unfinished != 0 {
 		w.t.Fatalf("requests do not add up: %+v", out)

@@ -1,10 +1,8 @@
 package cluster
 
 import (
-	"context"
 	"flag"
 	"fmt"
-	"reflect"
 	"testing"
 	"time"
 
@@ -18,8 +16,11 @@ import (
 
 // The stress test draws small clusters with little memory, in every combination of
 // policy, pipeline, prefix cache, swap, source and router, and audits the books after
-// every iteration. A failing case is repeated with -stress.seed.
-var stressSeed = flag.Uint64("stress.seed", 0, "run only this case of the stress test")
+// every iteration. Flags repeat a failing case alone, or hunt further.
+var (
+	stressSeed  = flag.Uint64("stress.seed", 0, "first case of the stress test")
+	stressCases = flag.Uint64("stress.cases", 0, "number of cases of the stress test; 0 for 300, or 50 of the short one")
+)
 
 // auditor compares the ledgers and sums of a replica with its sequences.
 type auditor struct {
@@ -156,22 +157,14 @@ func (c *stressCase) policy() batch.Policy {
 	return &sarathi
 }
 
-// hostCost adds host time to a toy cost.
-type hostCost struct {
-	toyCost
-	overlapped bool
-}
-
-func (h *hostCost) Host(b *hwmodel.Batch) (time.Duration, bool) {
-	return 500*time.Microsecond + time.Duration(b.Tokens())*3*time.Microsecond, h.overlapped
-}
-
 func (c *stressCase) cost() hwmodel.CostModel {
 	toy := toyCost{stages: c.Stages, price: tokens, send: 50 * time.Microsecond}
 	if c.Overlap == 0 {
 		return &toy
 	}
-	return &hostCost{toy, c.Overlap == 2}
+	return &hostCost{toyCost: toy, overlapped: c.Overlap == 2, host: func(b *hwmodel.Batch) time.Duration {
+		return 500*time.Microsecond + time.Duration(b.Tokens())*3*time.Microsecond
+	}}
 }
 
 // someLengths draws prompts and outputs that leave room for a conversation.
@@ -229,12 +222,14 @@ func (c *stressCase) requests() requests {
 	return rs
 }
 
+const stressLate = 5 * time.Millisecond
+
 // run carries the case out and returns its log and what is wrong with it.
 func (c *stressCase) run(t *testing.T) (w *watcher, out Outcome, fault string) {
-	w = &watcher{t: t, last: map[int32]sim.Time{}, busy: map[[2]int32]sim.Time{}, capacity: c.Blocks}
+	w = newWatcher(t, c.Blocks, stressLate)
 	a := &auditor{}
 	cfg := Config{
-		Source: c.source(t), Record: []Recorder{a, w}, FirstToken: c.Mode, Step: c.Step, LateGap: 5 * time.Millisecond, Until: sim.Seconds(c.Until),
+		Source: c.source(t), Record: []Recorder{a, w}, FirstToken: c.Mode, Step: c.Step, LateGap: stressLate, Until: sim.Seconds(c.Until),
 		Router: []route.Policy{nil, route.LeastOutstanding{}, route.SharedQueue{Slots: 5}}[c.Router],
 	}
 	for range c.Replicas {
@@ -248,13 +243,7 @@ func (c *stressCase) run(t *testing.T) (w *watcher, out Outcome, fault string) {
 		return w, out, err.Error()
 	}
 	a.c = cl
-	until := cfg.Until
-	if until == 0 {
-		until = sim.Forever
-	}
-	cl.scheduleArrival()
-	cl.engine.Run(until)
-	out, err = cl.close(until)
+	out, err = cl.run()
 	if a.fault == "" && err != nil {
 		a.note("%v", err)
 	}
@@ -273,8 +262,9 @@ func (a *auditor) balanced(w *watcher, c *stressCase) {
 			a.note("left at the end: %d blocks, %d on the host, %d prompts, %d groups, load %+v", r.mem.ledger.Used(), r.host.Used(), len(r.partials), len(r.groups), a.c.loads[i])
 		}
 	}
-	var computed, emitted, swapped, charged int64
+	var computed, emitted, late, swapped, charged int64
 	for _, s := range w.served {
+		late += int64(s.LateGaps)
 		computed += int64(s.Prompt-s.Cached) + int64(s.Output) + int64(s.Recomputed)
 		emitted += int64(s.Output)
 		if c.Mode == WithPrefill {
@@ -297,126 +287,50 @@ func (a *auditor) balanced(w *watcher, c *stressCase) {
 			last = r.Request.ID
 		}
 	}
+	if late != w.late {
+		a.note("%d late gaps in the log, the requests account for %d", w.late, late)
+	}
 	if computed != w.computed || emitted != w.emitted || swapped != charged {
 		a.note("computed %d tokens, want %d; emitted %d, want %d; charged %d swapped blocks, want %d", w.computed, computed, w.emitted, emitted, charged, swapped)
 	}
 }
 
 func TestStress(t *testing.T) {
-	n := uint64(400)
-	if testing.Short() {
-		n = 60
+	n := *stressCases
+	switch {
+	case n == 0 && testing.Short():
+		n = 50
+	case n == 0:
+		n = 300
 	}
-	for seed := range n {
-		if *stressSeed != 0 && seed != *stressSeed {
-			continue
-		}
-		c := drawCase(seed)
-		a, out, fault := c.run(t)
-		if fault == "" {
-			c.Step = true
-			b, stepped, f := c.run(t)
-			out.Events, stepped.Events = 0, 0
-			switch {
-			case f != "":
-				fault = "stepping: " + f
-			case out != stepped:
-				fault = fmt.Sprintf("jumping gives %+v, stepping %+v", out, stepped)
-			case c.Replicas == 1:
-				fault = differ(a.records, b.records)
+	for seed := *stressSeed; seed < *stressSeed+n; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			c := drawCase(seed)
+			if fault := c.jumpAndStep(t); fault != "" {
+				t.Errorf("%s\nin %+v\nrepeat with: go test ./cluster -run TestStress -stress.seed %d -stress.cases 1", fault, c, seed)
 			}
-		}
-		if fault != "" {
-			t.Errorf("case %d (repeat it with -stress.seed): %s\n%+v", seed, fault, c)
-		}
+		})
 	}
 }
 
-// differ returns where two logs of one replica differ, arrivals apart.
-func differ(a, b []Record) string {
-	a, b = iterations(a), iterations(b)
-	for i := range min(len(a), len(b)) {
-		if !reflect.DeepEqual(a[i], b[i]) {
-			return fmt.Sprintf("record %d is %+v when jumping, %+v when stepping", i, a[i], b[i])
-		}
+// jumpAndStep runs the case both ways and returns what is wrong with either, or how
+// they differ.
+func (c stressCase) jumpAndStep(t *testing.T) string {
+	a, jumped, fault := c.run(t)
+	if fault != "" {
+		return fault
 	}
-	if len(a) != len(b) {
-		return fmt.Sprintf("%d records when jumping, %d when stepping", len(a), len(b))
+	c.Step = true
+	b, stepped, fault := c.run(t)
+	if fault != "" {
+		return "stepping: " + fault
+	}
+	jumped.Events, stepped.Events = 0, 0
+	if jumped != stepped {
+		return fmt.Sprintf("jumping gives %+v, stepping %+v", jumped, stepped)
+	}
+	if c.Replicas == 1 {
+		return differ(a.records, b.records)
 	}
 	return ""
-}
-
-// Livelocks and stalls that the stress test once found, as stories.
-func TestLittleMemoryMakesProgress(t *testing.T) {
-	lone := requests{req(0, 8, 4)}
-	two := requests{req(0, 1, 8), req(0.5, 1, 8)}
-	for _, c := range []struct {
-		name     string
-		toy      toy
-		rs       requests
-		finished int64 // the others are refused when they come
-	}{
-		{"a sequence that fills the cache to the last block", toy{policy: &batch.Sarathi{MaxSeqs: 4, Budget: 64}, block: 4, blocks: 3, mode: WithDecode}, lone, 0},
-		{"a swapped sequence of all blocks", toy{policy: &batch.VLLM{MaxSeqs: 4, Swap: true, Watermark: 0.01}, block: 4, blocks: 100, swap: 1000, maxLen: 400}, requests{req(0, 1, 40), req(0, 390, 6)}, 2},
-		{"two that would evict each other in a pipeline, vLLM", toy{policy: &batch.VLLM{MaxSeqs: 4}, cost: &toyCost{stages: 2, price: unit}, block: 4, blocks: 4, mode: WithDecode}, two, 2},
-		{"two that would evict each other in a pipeline, Sarathi", toy{policy: &batch.Sarathi{MaxSeqs: 4, Budget: 16}, cost: &toyCost{stages: 2, price: unit}, block: 4, blocks: 4, mode: WithDecode}, two, 2},
-		{"two that would evict each other in a pipeline, V1", toy{policy: &batch.VLLMV1{MaxSeqs: 4, Budget: 16}, cost: &toyCost{stages: 2, price: unit}, block: 4, blocks: 4, mode: WithDecode}, two, 2},
-	} {
-		c.toy.until = sim.Seconds(1e4)
-		if c.toy.maxLen == 0 {
-			c.toy.maxLen = 64
-		}
-		_, out, err := c.toy.try(t, c.rs)
-		if err != nil || out.Finished != c.finished || out.Unfinished != 0 {
-			t.Errorf("%s: %+v, %v", c.name, out, err)
-		}
-	}
-}
-
-// With capped chunks a young decode must not evict an older prompt.
-func TestV1EvictsTheLastAdmitted(t *testing.T) {
-	w, _ := toy{policy: &batch.VLLMV1{MaxSeqs: 4, Budget: 64, LongPrefill: 4}, block: 4, blocks: 12, maxLen: 64}.run(t, requests{req(0, 40, 2), req(0, 4, 20)})
-	for _, s := range w.served {
-		if s.ID == 0 && s.Preemptions != 0 {
-			t.Errorf("the oldest request was pre-empted %d times", s.Preemptions)
-		}
-	}
-}
-
-// picky decodes one sequence alone once, then all.
-type picky struct {
-	batch.Orca
-	n int
-}
-
-func (y *picky) Plan(p batch.Plan) {
-	if y.n++; y.n == 3 {
-		p.Decode(p.Running()[1])
-		return
-	}
-	y.Orca.Plan(p)
-}
-
-func TestSelectiveDecodesLoseNoTokens(t *testing.T) {
-	toy{policy: &picky{Orca: batch.Orca{MaxSeqs: 8}}, maxLen: 64}.run(t, requests{req(0, 4, 8), req(0.5, 4, 8)})
-}
-
-// backwards is a source whose second arrival lies before its first.
-type backwards struct{ n int }
-
-func (s *backwards) Peek() (sim.Time, bool) { return sim.Seconds(float64(2 - s.n)), s.n < 2 }
-func (s *backwards) Next() workloads.Request {
-	r := req(float64(2-s.n), 10, 10)
-	s.n++
-	return r
-}
-
-func TestArrivalsOutOfOrderAreAnError(t *testing.T) {
-	_, err := Run(context.Background(), Config{
-		Replicas: []ReplicaConfig{{Policy: &batch.Orca{MaxSeqs: 1}, Cost: &toyCost{price: unit}, MaxLen: 64, Blocks: 64, BlockTokens: 16}},
-		Source:   &backwards{},
-	})
-	if err == nil {
-		t.Error("arrivals that go back in time were accepted")
-	}
 }
