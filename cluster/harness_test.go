@@ -78,7 +78,8 @@ type watcher struct {
 	emitted  int64
 	capacity int64
 	lateGap  time.Duration
-	late     int64 // gaps in the log above lateGap
+	late     int64         // gaps in the log above lateGap
+	gaps     time.Duration // sum of the gaps in the log
 }
 
 func newWatcher(t *testing.T, capacity int64, lateGap time.Duration) *watcher {
@@ -112,6 +113,7 @@ func (w *watcher) Record(r *Record) {
 		w.last[r.Replica] = it.End
 	case Emitted:
 		w.emitted += r.N
+		w.gaps += r.Gap * time.Duration(r.N)
 		if r.Gap > w.lateGap {
 			w.late += r.N
 		}
@@ -187,34 +189,44 @@ func (y toy) try(t *testing.T, rs requests) (*watcher, Outcome, error) {
 // conserved checks that every token and request is accounted for at the end.
 func (w *watcher) conserved(out Outcome, mode Emission) {
 	w.t.Helper()
-	var computed, emitted, late int64
-	for _, s := range w.served {
-		late += int64(s.LateGaps)
-		if s.Emitted != s.Output {
-			w.t.Fatalf("request %d emitted %d of %d tokens", s.ID, s.Emitted, s.Output)
-		}
-		decodes := int64(s.Output)
-		if mode == WithPrefill {
-			decodes--
-		}
-		computed += int64(s.Prompt-s.Cached) + decodes + int64(s.Recomputed)
-		emitted += int64(s.Output)
-	}
-	if mode == WithDecode {
-		emitted += int64(len(w.served)) // FirstToken marks the end of the prefill
-	}
-	if computed != w.computed {
-		w.t.Fatalf("computed %d tokens, the requests account for %d", w.computed, computed)
-	}
-	if emitted != w.emitted {
-		w.t.Fatalf("emitted %d tokens, the requests asked for %d", w.emitted, emitted)
-	}
-	if late != w.late {
-		w.t.Fatalf("%d late gaps in the log, the requests account for %d", w.late, late)
-	}
-	if out.Arrived != out.Finished+out.Rejected+out.Unfinished || out.Unfinished != 0 {
+	if out.Arrived != out.Finished+out.Rejected || out.Unfinished != 0 {
 		w.t.Fatalf("requests do not add up: %+v", out)
 	}
+	if fault := w.account(mode); fault != "" {
+		w.t.Fatal(fault)
+	}
+}
+
+// account compares the log of tokens with what the finished requests say, and returns
+// what does not add up.
+func (w *watcher) account(mode Emission) string {
+	var computed, emitted, late int64
+	var gaps time.Duration
+	for _, s := range w.served {
+		if s.Emitted != s.Output {
+			return fmt.Sprintf("request %d emitted %d of %d tokens", s.ID, s.Emitted, s.Output)
+		}
+		computed += int64(s.Prompt-s.Cached) + int64(s.Output) + int64(s.Recomputed)
+		emitted += int64(s.Output)
+		late += int64(s.LateGaps)
+		gaps += s.Last.Sub(s.First)
+		if mode == WithPrefill {
+			computed-- // the prefill emits the first token
+		} else {
+			emitted++ // the log marks the end of the prefill as well
+		}
+	}
+	switch {
+	case computed != w.computed:
+		return fmt.Sprintf("computed %d tokens, the requests account for %d", w.computed, computed)
+	case emitted != w.emitted:
+		return fmt.Sprintf("emitted %d tokens, the requests account for %d", w.emitted, emitted)
+	case late != w.late:
+		return fmt.Sprintf("%d late gaps, the requests account for %d", w.late, late)
+	case mode == WithPrefill && gaps != w.gaps: // WithDecode does not measure the first
+		return fmt.Sprintf("gaps add up to %v, the times of the requests to %v", w.gaps, gaps)
+	}
+	return ""
 }
 
 // spy is a policy that writes down what another one plans: "Ad" for a decode of

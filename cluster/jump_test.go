@@ -11,10 +11,14 @@ import (
 
 // Jumps over stretches of equal iterations give the same log as single steps.
 func TestJumpsEqualSteps(t *testing.T) {
+	seeds := uint64(3)
+	if testing.Short() {
+		seeds = 1
+	}
 	for name, make := range five(24, 200) {
 		for _, blocks := range []int64{100000, 200, 130} {
 			for _, mode := range []Emission{WithPrefill, WithDecode} {
-				for seed := range uint64(3) {
+				for seed := range seeds {
 					rs := mixed(150, seed)
 					for i := range rs {
 						rs[i].Arrived *= 4 // leave room for jumps

@@ -78,6 +78,25 @@ func TestStrictAppend(t *testing.T) {
 	}
 }
 
+// The verb for one sequence keeps the same rule.
+func TestStrictAppendOfOne(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		decoded := false
+		p := &script{limits: batch.Limits{StrictAppend: strict}, steps: []func(batch.Plan){
+			admitAll,
+			func(p batch.Plan) {
+				if decoded = p.Decode(p.Running()[0]); !decoded {
+					p.DecodeAll()
+				}
+			},
+		}}
+		toy{policy: p, block: 4, blocks: 8, maxLen: 28}.run(t, requests{req(0, 13, 2), req(0, 13, 2)})
+		if decoded == strict {
+			t.Errorf("strict %v: a decode with room in its last block, and no other, is planned: %v", strict, decoded)
+		}
+	}
+}
+
 // Sequences are held by age, however they came back: the youngest is the victim.
 func TestHeldInOrderOfAge(t *testing.T) {
 	var held []string
@@ -104,6 +123,38 @@ func TestHeldInOrderOfAge(t *testing.T) {
 	toy{policy: p, swap: 100, maxLen: 64}.run(t, requests{req(0, 8, 8), req(0, 8, 8), req(0, 8, 8)})
 	if got := fmt.Sprint(held); got != "[A B C C]" {
 		t.Errorf("held, and the victim: %v, want A B C and C", got)
+	}
+}
+
+// The victim is the youngest idle sequence that is younger than the one in need; who
+// has only younger ones in flight waits for them, and only the youngest gives way itself.
+func TestVictim(t *testing.T) {
+	victims := func(p batch.Plan) (got string) {
+		for _, s := range p.Running() {
+			v := "nobody"
+			if y := p.Victim(s); y != nil {
+				v = name(y.ID)
+			}
+			got += name(s.ID) + " evicts " + v + ", "
+		}
+		return got
+	}
+	var got [3]string
+	p := &script{steps: []func(batch.Plan){
+		func(p batch.Plan) { p.Admit(4); p.Admit(8) }, // A, of which there is more, and B: until 2 s
+		admitAll, // C: from 1 s to 3 s
+		func(p batch.Plan) { got[0] = victims(p); p.Decode(p.Running()[1]) }, // at 2 s; B is in flight until 4 s
+		func(p batch.Plan) { got[1] = victims(p); p.Chunk(p.Running()[0], 4) },
+		func(p batch.Plan) { got[2] = victims(p); p.DecodeAll() },
+	}}
+	toy{policy: p, cost: &toyCost{stages: 2, price: unit}, maxLen: 64}.run(t, requests{req(0, 8, 4), req(0, 8, 4), req(0.5, 8, 4)})
+	want := [3]string{
+		"A evicts B, B evicts nobody, ", // C is in flight
+		"A evicts C, C evicts C, ",
+		"B evicts C, C evicts C, ",
+	}
+	if got != want {
+		t.Errorf("got %q,\nwant %q", got, want)
 	}
 }
 

@@ -49,6 +49,19 @@ func TestHostTime(t *testing.T) {
 	}
 }
 
+// A host that works beside the devices still does one iteration at a time.
+func TestOverlappedHostIsBusy(t *testing.T) {
+	cost := &hostCost{toyCost: toyCost{stages: 2, price: unit}, overlapped: true, host: func(*hwmodel.Batch) time.Duration { return 1500 * ms }}
+	w, _ := toy{policy: &batch.VLLMV1{MaxSeqs: 4, Budget: 10}, cost: cost}.run(t, requests{req(0, 30, 1)})
+	var starts []float64
+	for _, it := range w.iters {
+		starts = append(starts, it.Start.Seconds())
+	}
+	if got := fmt.Sprint(starts); got != "[0 1.5 3]" {
+		t.Errorf("micro-batches start at %s, want one every 1.5 s", got)
+	}
+}
+
 // Activations take their time between stages, not after the last, and the stage that
 // sends them is free meanwhile.
 func TestPipelineSend(t *testing.T) {
