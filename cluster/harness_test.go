@@ -76,6 +76,7 @@ type watcher struct {
 	busy     map[[2]int32]sim.Time
 	computed int64
 	emitted  int64
+	sampled  int64 // tokens that iterations say they sample
 	capacity int64
 	lateGap  time.Duration
 	late     int64         // gaps in the log above lateGap
@@ -100,6 +101,7 @@ func (w *watcher) Record(r *Record) {
 		c.Iteration = &it
 		w.iters = append(w.iters, it)
 		w.computed += int64(it.Batch.Tokens())
+		w.sampled += int64(it.Batch.Logits)
 		if it.KVUsed > w.capacity || it.KVUsed < 0 {
 			w.t.Fatalf("%d blocks in use of %d", it.KVUsed, w.capacity)
 		}
@@ -221,6 +223,8 @@ func (w *watcher) account(mode Emission) string {
 		return fmt.Sprintf("computed %d tokens, the requests account for %d", w.computed, computed)
 	case emitted != w.emitted:
 		return fmt.Sprintf("emitted %d tokens, the requests account for %d", w.emitted, emitted)
+	case mode == WithPrefill && emitted != w.sampled: // WithDecode drops what a prefill samples
+		return fmt.Sprintf("sampled %d tokens, the requests account for %d", w.sampled, emitted)
 	case late != w.late:
 		return fmt.Sprintf("%d late gaps, the requests account for %d", w.late, late)
 	case mode == WithPrefill && gaps != w.gaps: // WithDecode does not measure the first

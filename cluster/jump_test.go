@@ -99,3 +99,20 @@ func TestCutRun(t *testing.T) {
 		}
 	}
 }
+
+// An arrival, and a cut, at the very end of an iteration come after it: the request is
+// part of the next iteration, and the tokens count.
+func TestEventsAtTheEndOfAnIteration(t *testing.T) {
+	for _, step := range []bool{false, true} {
+		y := toy{policy: &batch.Sarathi{MaxSeqs: 8, Budget: 64}, step: step}
+		w, _ := y.run(t, requests{req(0, 4, 10), req(3, 4, 2)})
+		if got, want := w.story(), "A@0 B@3 +B@5 +A@10"; got != want {
+			t.Errorf("step %v: %s, want %s", step, got, want)
+		}
+		y.until = sim.Seconds(3)
+		w, out := y.run(t, requests{req(0, 4, 10)})
+		if w.emitted != 3 || len(w.iters) != 3 || out.End != y.until {
+			t.Errorf("step %v: %d tokens from %d iterations by %v, want 3 from 3 by 3 s", step, w.emitted, len(w.iters), out.End)
+		}
+	}
+}

@@ -99,7 +99,7 @@ func TestStrictAppendOfOne(t *testing.T) {
 
 // Sequences are held by age, however they came back: the youngest is the victim.
 func TestHeldInOrderOfAge(t *testing.T) {
-	var held []string
+	var held, back []string
 	p := &script{limits: batch.Limits{Swap: true}, steps: []func(batch.Plan){
 		admitAll,
 		func(p batch.Plan) { // out goes C, then B
@@ -107,9 +107,11 @@ func TestHeldInOrderOfAge(t *testing.T) {
 			p.Preempt(p.Running()[1])
 			p.DecodeAll()
 		},
-		func(p batch.Plan) { // back comes C, then B
-			p.SwapIn()
-			p.SwapIn()
+		func(p batch.Plan) { // back comes C, who left first, then B
+			for p.Swapped() != nil {
+				back = append(back, name(p.Swapped().ID))
+				p.SwapIn()
+			}
 			p.DecodeAll()
 		},
 		func(p batch.Plan) {
@@ -121,6 +123,9 @@ func TestHeldInOrderOfAge(t *testing.T) {
 		},
 	}}
 	toy{policy: p, swap: 100, maxLen: 64}.run(t, requests{req(0, 8, 8), req(0, 8, 8), req(0, 8, 8)})
+	if got := fmt.Sprint(back); got != "[C B]" {
+		t.Errorf("back from host memory come %v, want C before B, as they left", got)
+	}
 	if got := fmt.Sprint(held); got != "[A B C C]" {
 		t.Errorf("held, and the victim: %v, want A B C and C", got)
 	}
@@ -189,10 +194,15 @@ func TestAdmitMoreThanThePrompt(t *testing.T) {
 
 // Requests that can never be served are refused when they come.
 func TestRefusals(t *testing.T) {
-	rs := requests{req(0, 4000, 200), req(0, 1000, 10), req(0, 100, 10)}
-	w, out := toy{policy: &batch.Sarathi{MaxSeqs: 8, Budget: 512}, blocks: 40, maxLen: 4096}.run(t, rs)
-	if out.Rejected != 2 || out.Finished != 1 {
-		t.Fatalf("%+v", out)
+	// 40 blocks of 16 tokens hold 640, of which one block must stay free.
+	rs := requests{req(0, 1000, 1001), req(0, 615, 10), req(0, 614, 10), req(0, 0, 10), req(0, 10, 0)}
+	w, out := toy{policy: &batch.Sarathi{MaxSeqs: 8, Budget: 512}, blocks: 40, maxLen: 2000}.run(t, rs)
+	if out.Rejected != 4 || out.Finished != 1 || w.served[0].ID != 2 {
+		t.Fatalf("%+v, want only the third to finish", out)
+	}
+	w2, _ := toy{policy: &batch.Sarathi{MaxSeqs: 8, Budget: 512}, maxLen: 2000}.run(t, requests{req(0, 1000, 1000), req(0, 1000, 1001)})
+	if len(w2.served) != 1 || w2.served[0].ID != 0 {
+		t.Error("want a sequence of the longest length to be served, and a longer one not")
 	}
 	var reasons []string
 	for _, r := range w.records {
@@ -200,7 +210,8 @@ func TestRefusals(t *testing.T) {
 			reasons = append(reasons, r.Reason)
 		}
 	}
-	if want := []string{"longer than the longest sequence served", "needs more KV memory than the replica has"}; !reflect.DeepEqual(reasons, want) {
+	const empty = "needs at least one prompt token and one output token"
+	if want := []string{"longer than the longest sequence served", "needs more KV memory than the replica has", empty, empty}; !reflect.DeepEqual(reasons, want) {
 		t.Errorf("reasons are %q", reasons)
 	}
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"orrery/policies/batch"
@@ -92,5 +93,38 @@ func TestVLLMTokenCapIsAtLeastTheLongestSequence(t *testing.T) {
 	w, _ = toy{policy: &batch.VLLM{MaxSeqs: 8, MaxTokens: 5000}, maxLen: 4096}.run(t, requests{req(0, 3000, 1), req(0, 2000, 1), req(0, 1, 1)})
 	if got, want := w.story(), "A@0 B@0 +A@1 +B@1 C@1 +C@2"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// Every policy fills its batch to the last place, and no further; and who is present is
+// either running or waiting.
+func TestPlacesAreFilled(t *testing.T) {
+	for name, make := range five(5, 200) {
+		w, _ := toy{policy: make(), cost: &toyCost{price: tokens}, blocks: 1000, maxLen: 2048, swap: 100}.run(t, mixed(60, 1))
+		most := slices.MaxFunc(w.iters, func(a, b Iteration) int { return int(a.Running - b.Running) })
+		if most.Running != 5 {
+			t.Errorf("%s: at most %d sequences run, want 5", name, most.Running)
+		}
+		w, _ = toy{policy: make(), cost: &toyCost{price: tokens}, blocks: 135, maxLen: 2048, swap: 100}.run(t, mixed(60, 1))
+		present(t, name, w)
+	}
+}
+
+// present checks that running and waiting add up to those who came and have not gone.
+func present(t *testing.T, policy string, w *watcher) {
+	t.Helper()
+	for _, it := range w.iters {
+		n := int32(0)
+		for _, r := range w.records {
+			switch {
+			case r.What == Routed && r.At <= it.Start:
+				n++
+			case r.What == Finished && r.At <= it.Start:
+				n--
+			}
+		}
+		if it.Running+it.Waiting != n {
+			t.Fatalf("%s: %d run and %d wait at %v, when %d are present", policy, it.Running, it.Waiting, it.Start, n)
+		}
 	}
 }

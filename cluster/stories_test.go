@@ -76,9 +76,11 @@ func TestPipelinedSequencesDoNotEvictEachOther(t *testing.T) {
 // With capped chunks a young decode, which is planned after an older prompt has had
 // its turn, must not evict that prompt.
 func TestV1EvictsTheLastAdmitted(t *testing.T) {
-	w, _ := toy{policy: &batch.VLLMV1{MaxSeqs: 4, Budget: 64, LongPrefill: 4}, block: 4, blocks: 12, maxLen: 64}.run(t, requests{req(0, 40, 2), req(0, 4, 20)})
-	if old := w.byID()[0]; old.Preemptions != 0 || old.First != sim.Seconds(10) {
-		t.Errorf("the older request was pre-empted %d times and had its first token at %v, want never and at 10 s", old.Preemptions, old.First)
+	for blocks := int64(11); blocks < 18; blocks++ {
+		w, _ := toy{policy: &batch.VLLMV1{MaxSeqs: 4, Budget: 64, LongPrefill: 4}, block: 4, blocks: blocks, maxLen: 64}.run(t, requests{req(0, 40, 2), req(0, 4, 20)})
+		if old := w.byID()[0]; old.Preemptions != 0 || old.First != sim.Seconds(10) {
+			t.Errorf("%d blocks: the older request was pre-empted %d times and had its first token at %v, want never and at 10 s", blocks, old.Preemptions, old.First)
+		}
 	}
 }
 

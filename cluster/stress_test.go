@@ -25,6 +25,7 @@ var (
 // auditor compares the ledgers and sums of a replica with its sequences.
 type auditor struct {
 	c     *Cluster
+	limit func(b *hwmodel.Batch) bool // the policy's, on one iteration
 	iters int
 	fault string
 }
@@ -38,6 +39,9 @@ func (a *auditor) Record(r *Record) {
 	}
 	if a.iters++; a.iters > 60_000 {
 		a.note("no end after %d iterations", a.iters)
+	}
+	if b := &r.Iteration.Batch; !a.limit(b) {
+		a.note("an iteration of %+v", *b)
 	}
 	if a.fault != "" {
 		a.c.stop.Store(true)
@@ -157,6 +161,21 @@ func (c *stressCase) policy() batch.Policy {
 	return &sarathi
 }
 
+// limit tells whether the policy may compute b in one iteration.
+func (c *stressCase) limit(b *hwmodel.Batch) bool {
+	switch c.Policy {
+	case "vllm", "vllm-swap":
+		return (b.Chunks == 0 || b.Decodes == 0) && b.Tokens() <= max(c.MaxLen, c.Seqs)
+	case "sarathi":
+		return b.Chunks == 0 || b.Tokens() <= c.Budget
+	case "chunked-only":
+		return b.Chunks == 0 || b.Decodes == 0 && b.Tokens() <= c.Budget
+	case "v1":
+		return b.Tokens() <= c.Budget
+	}
+	return b.Decodes <= c.Seqs
+}
+
 func (c *stressCase) cost() hwmodel.CostModel {
 	toy := toyCost{stages: c.Stages, price: tokens, send: 50 * time.Microsecond}
 	if c.Overlap == 0 {
@@ -227,7 +246,7 @@ const stressLate = 5 * time.Millisecond
 // run carries the case out and returns its log and what is wrong with it.
 func (c *stressCase) run(t *testing.T) (w *watcher, out Outcome, fault string) {
 	w = newWatcher(t, c.Blocks, stressLate)
-	a := &auditor{}
+	a := &auditor{limit: c.limit}
 	cfg := Config{
 		Source: c.source(t), Record: []Recorder{a, w}, FirstToken: c.Mode, Step: c.Step, LateGap: stressLate, Until: sim.Seconds(c.Until),
 		Router: []route.Policy{nil, route.LeastOutstanding{}, route.SharedQueue{Slots: 5}}[c.Router],

@@ -68,3 +68,41 @@ func TestHostMemoryIsFinite(t *testing.T) {
 		}
 	}
 }
+
+// A sequence whose blocks for the longest length are moved to host memory brings all of
+// them back.
+func TestSwapOfReservedBlocks(t *testing.T) {
+	swap := func(p batch.Plan) { p.Preempt(p.Running()[0]) }
+	c, err := newCluster(Config{
+		Replicas: []ReplicaConfig{{
+			Policy: &script{limits: batch.Limits{Reserve: batch.ReserveMax, Swap: true}, steps: []func(batch.Plan){admitAll, swap}},
+			Cost:   &toyCost{price: unit}, MaxLen: 64, Blocks: 20, BlockTokens: 4, HostBlocks: 16,
+		}},
+		Source: &listSource{requests{req(0, 4, 8)}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := func() [2]int64 { return [2]int64{c.replicas[0].mem.ledger.Used(), c.replicas[0].host.Used()} }
+	c.scheduleArrival()
+	c.engine.Run(1e9 - 1)
+	if got := used(); got != [2]int64{16, 0} {
+		t.Errorf("before the swap %v blocks are on device and host, want 16 and none", got)
+	}
+	c.engine.Run(1e9) // the plan that swaps out computes nothing, so the next, at once, swaps in
+	if got := used(); got != [2]int64{16, 0} {
+		t.Errorf("after the return %v blocks are on device and host, want 16 and none", got)
+	}
+	if out, err := c.run(); err != nil || out.Finished != 1 || used() != [2]int64{} {
+		t.Errorf("%+v, %v; %v blocks are left on device and host", out, err, used())
+	}
+}
+
+// A policy that only pre-empts is asked again at once, since who was pre-empted waits.
+func TestPreemptingAllAsksAgain(t *testing.T) {
+	p := &script{steps: []func(batch.Plan){admitAll, func(p batch.Plan) { p.Preempt(p.Running()[0]) }}}
+	w, _ := toy{policy: p, maxLen: 64}.run(t, requests{req(0, 4, 3)})
+	if got, want := w.story(), "A@0 -A@1 +A@3"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
