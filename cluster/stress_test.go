@@ -19,7 +19,7 @@ import (
 // every iteration. Flags repeat a failing case alone, or hunt further.
 var (
 	stressSeed  = flag.Uint64("stress.seed", 0, "first case of the stress test")
-	stressCases = flag.Uint64("stress.cases", 0, "number of cases of the stress test; 0 for 300, or 50 of the short one")
+	stressCases = flag.Uint64("stress.cases", 0, "number of cases of the stress test; 0 for 400, or 50 of the short one")
 )
 
 // auditor compares the ledgers and sums of a replica with its sequences.
@@ -310,7 +310,7 @@ func TestStress(t *testing.T) {
 	case n == 0 && testing.Short():
 		n = 50
 	case n == 0:
-		n = 300
+		n = 400
 	}
 	for seed := *stressSeed; seed < *stressSeed+n; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
