@@ -42,7 +42,7 @@ func FitArtefact(data string, base *hwmodel.Engine, profiles []*hwmodel.Profile)
 		b := hwmodel.Batch{Decodes: int(n), DecodeContext: int64(n * context), Logits: int(n)}
 		rows = append(rows, Row{
 			Shape: fmt.Sprintf("iteration %v", n), Source: "artefact", Seconds: t.Number("iteration_ms") * 1e-3,
-			Args: [8]float64{n, cost.Stage(0, &b).Seconds(), float64(len(rows) % 2)},
+			Args: [13]float64{n, cost.Stage(0, &b).Seconds(), float64(len(rows) % 2)},
 		})
 		return nil
 	})

@@ -29,14 +29,14 @@ func measurements(t *testing.T) string {
 // A fit finds the constants that made the data, although one source adds an overhead
 // of its own and a few rows are torn.
 func TestFitFindsWhatMadeTheData(t *testing.T) {
-	d := &Boards[0]
+	d := &Boards()[0]
 	truth := hwmodel.Stream{Launch: 4e-6, Bandwidth: 0.7}
 	const overhead = 30e-6
 	r := rand.New(rand.NewPCG(1, 2))
 	var rows []Row
 	for i := range 600 {
 		bytes := math.Exp(r.Float64()*16 + 6)
-		row := Row{Shape: fmt.Sprint(i), Source: "clean", Args: [8]float64{bytes}}
+		row := Row{Shape: fmt.Sprint(i), Source: "clean", Args: [13]float64{bytes}}
 		row.Seconds = truth.Time(d, bytes) * math.Exp(0.02*r.NormFloat64())
 		if i%3 == 0 {
 			row.Source = "eager"

@@ -18,7 +18,7 @@ func CommRows(data, gpu, collective, link string, devices int, sources []string)
 		}
 		rows = append(rows, Row{
 			Shape: fmt.Sprintf("%s %d %v", collective, devices, t.Number("bytes")), Source: t.Text("src"),
-			Seconds: t.Number("time_us") * 1e-6, Args: [8]float64{t.Number("bytes")},
+			Seconds: t.Number("time_us") * 1e-6, Args: [13]float64{t.Number("bytes")},
 		})
 		return nil
 	})

@@ -26,7 +26,7 @@ func HostRows(data, gpu, day string, tensor int) ([]Row, error) {
 		}
 		rows = append(rows, Row{
 			Shape: fmt.Sprintf("host %s %d %v", t.Text("model"), tensor, t.Number("batch")), Source: day,
-			Seconds: ms * 1e-3, Args: [8]float64{t.Number("batch")},
+			Seconds: ms * 1e-3, Args: [13]float64{t.Number("batch")},
 		})
 		return nil
 	})

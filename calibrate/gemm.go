@@ -24,7 +24,7 @@ func GEMMRows(data, gpu string, sources []string) ([]Row, error) {
 			Shape:   fmt.Sprintf("gemm %v %v %v %v", t.Number("b"), m, n, k),
 			Source:  t.Text("src"),
 			Seconds: t.Number("time_us") * 1e-6,
-			Args:    [8]float64{t.Number("b"), m, n, k},
+			Args:    [13]float64{t.Number("b"), m, n, k},
 		})
 		return nil
 	})

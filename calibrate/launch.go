@@ -104,7 +104,7 @@ func splitwiseRows(data string, p *hwmodel.Profile, hosts []hwmodel.Host) ([]Row
 		h := e.HostFor("", tensor)
 		rows = append(rows, Row{
 			Shape: fmt.Sprintf("splitwise %d %d", tensor, context), Source: "splitwise", Seconds: t.Number("token_time_ms") * 1e-3,
-			Args: [8]float64{float64(m.Layers), device, h.Fixed + h.PerSequence},
+			Args: [13]float64{float64(m.Layers), device, h.Fixed + h.PerSequence},
 		})
 		return nil
 	})
@@ -131,7 +131,7 @@ func stepRows(data string, p *hwmodel.Profile) ([]Row, error) {
 		}
 		rows = append(rows, Row{
 			Shape: fmt.Sprintf("step %d", n), Source: "vidur", Seconds: t.Number("step_model_ms") * 1e-3,
-			Args: [8]float64{float64(m.Layers), device, 0},
+			Args: [13]float64{float64(m.Layers), device, 0},
 		})
 		return nil
 	})

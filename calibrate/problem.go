@@ -14,10 +14,29 @@ import (
 // Row is one measurement of an operator.
 type Row struct {
 	Shape   string // what was computed, in words; it decides whether the row is held out
-	Source  string // who measured it
+	GPU     string // as measurement files name it
+	DType   string
+	Source  string    // who measured it
+	Words   [2]string // what else names the call: a function, a collective and its link, ...
 	Seconds float64
-	Args    [8]float64 // the shape as numbers, in the order its operator's fit expects
-	Weight  float64    // 0 counts as 1
+	Args    [13]float64 // the shape as numbers, in the order its operator's fit expects
+	Weight  float64     // 0 counts as 1
+
+	File string // where it was read
+	Line int
+}
+
+// Fold returns which of n parts of a cross-validation the row belongs to, by a hash
+// of its shape: the same shape is in the same part on every device and from every
+// source.
+func (r *Row) Fold(n int) int {
+	h := fnv.New32a()
+	h.Write([]byte(r.Shape))
+	v := h.Sum32()
+	v ^= v >> 15 // FNV's low bits alone spread short strings badly
+	v *= 0x2c1b3c6d
+	v ^= v >> 12
+	return int(v % uint32(n))
 }
 
 // HeldOut tells whether the row is kept out of fits: one shape in four is, chosen

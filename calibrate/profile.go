@@ -66,11 +66,11 @@ var Recipes = []Recipe{
 // Fit makes the profile that r describes from the data folder. Donors are the
 // profiles made so far.
 func (r *Recipe) Fit(data string, donors []*hwmodel.Profile) (*hwmodel.Profile, error) {
-	i := slices.IndexFunc(Boards, func(d hwmodel.Device) bool { return d.Name == r.Device })
-	if i < 0 {
+	d, ok := Board(r.Device)
+	if !ok {
 		return nil, fmt.Errorf("calibrate: no board %q", r.Device)
 	}
-	p := &hwmodel.Profile{Device: Boards[i], Attention: map[string]hwmodel.Attention{}}
+	p := &hwmodel.Profile{Device: d, Attention: map[string]hwmodel.Attention{}}
 	if r.Donor != "" {
 		j := slices.IndexFunc(donors, func(q *hwmodel.Profile) bool { return q.Device.Name == r.Donor })
 		if j < 0 {

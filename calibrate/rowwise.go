@@ -15,7 +15,7 @@ func StreamRows(data, gpu, source string, functions []string) ([]Row, error) {
 	add := func(t *Table, bytes float64) {
 		rows = append(rows, Row{
 			Shape: fmt.Sprintf("stream %s %v", t.Text("fn"), bytes), Source: source,
-			Seconds: t.Number("time_us") * 1e-6, Args: [8]float64{bytes},
+			Seconds: t.Number("time_us") * 1e-6, Args: [13]float64{bytes},
 		})
 	}
 	wanted := func(t *Table) bool {

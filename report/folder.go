@@ -13,7 +13,7 @@ import (
 	"orrery/report/chart"
 	"orrery/report/rows"
 	"orrery/report/timeline"
-	"orrery/report/whole"
+	"orrery/internal/whole"
 )
 
 // ResultFile and ScenarioFile are the files that every result folder has.

@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 
 	"orrery/cluster"
-	"orrery/report/whole"
+	"orrery/internal/whole"
 	"orrery/sim"
 )
 

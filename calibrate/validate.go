@@ -1,0 +1,148 @@
+package calibrate
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"orrery/hwmodel"
+)
+
+// CrossValidate predicts every row by constants fitted without its shape, in the given
+// number of folds, and says how far off the predictions are. fit returns what
+// predicts seconds after fitting to train. group names the rows that one model uses
+// together, for [hwmodel.Fit].Spread; it may be nil.
+func CrossValidate(rows []Row, folds int, fit func(train []Row) (predict func(r *Row) float64, err error), group func(r *Row) string) (hwmodel.Fit, error) {
+	var logs []float64
+	groups := map[string][]float64{}
+	for fold := range folds {
+		var train, test []Row
+		for _, r := range rows {
+			if r.Fold(folds) == fold {
+				test = append(test, r)
+			} else {
+				train = append(train, r)
+			}
+		}
+		if len(test) == 0 {
+			continue
+		}
+		if len(train) == 0 {
+			return hwmodel.Fit{}, fmt.Errorf("calibrate: all %d rows have one shape, too few to hold any out", len(rows))
+		}
+		predict, err := fit(train)
+		if err != nil {
+			return hwmodel.Fit{}, err
+		}
+		for i := range test {
+			v := math.Log(test[i].Seconds / predict(&test[i]))
+			logs = append(logs, v)
+			if group != nil {
+				g := group(&test[i])
+				groups[g] = append(groups[g], v)
+			}
+		}
+	}
+	f := errorsOf(logs)
+	f.Rows, f.Spread = len(rows), Round(spread(groups))
+	return f, nil
+}
+
+// errorsOf sums up ln(measured / predicted).
+func errorsOf(logs []float64) hwmodel.Fit {
+	if len(logs) == 0 {
+		return hwmodel.Fit{}
+	}
+	errs, abs := make([]float64, len(logs)), make([]float64, len(logs))
+	for i, v := range logs {
+		errs[i], abs[i] = math.Abs(math.Exp(-v)-1), math.Abs(v)
+	}
+	slices.Sort(errs)
+	slices.Sort(abs)
+	return hwmodel.Fit{
+		HeldOutRows: len(logs), HeldOutMean: Round(mean(errs)), HeldOutMedian: Round(median(errs)),
+		HeldOutP90: Round(quantile(errs, 0.9)), Band: Round(quantile(abs, 0.9)),
+	}
+}
+
+// quantile returns the smallest value that at least a share q of sorted values do
+// not exceed.
+func quantile(sorted []float64, q float64) float64 {
+	i := int(math.Ceil(q*float64(len(sorted)))) - 1
+	return sorted[min(max(i, 0), len(sorted)-1)]
+}
+
+// spread returns the standard deviation around 0 of the groups' means, what the
+// scatter within a group puts into its mean taken out.
+func spread(groups map[string][]float64) float64 {
+	var sum, n float64
+	for _, k := range sortedGroups(groups) {
+		g := groups[k]
+		if len(g) < 3 {
+			continue
+		}
+		m := mean(g)
+		var v float64
+		for _, x := range g {
+			v += (x - m) * (x - m)
+		}
+		sum += m*m - v/float64(len(g)*(len(g)-1))
+		n++
+	}
+	if n == 0 || sum <= 0 {
+		return 0
+	}
+	return math.Sqrt(sum / n)
+}
+
+func sortedGroups(groups map[string][]float64) []string {
+	out := make([]string, 0, len(groups))
+	for k := range groups {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Roofline is the baseline that every operator is held against: the larger of FLOPs
+// over a share of the peak and bytes over a share of the bandwidth, plus an overhead.
+type Roofline struct{ Compute, Bandwidth, Overhead float64 }
+
+// Time returns the seconds of r, an operator's row on d.
+func (b *Roofline) Time(o *Operator, d *hwmodel.Device, r *Row) float64 {
+	flops, bytes := o.Work(r)
+	return b.Overhead + max(flops/(d.FLOPs(r.DType)*b.Compute), bytes/(d.DRAMBytes*b.Bandwidth))
+}
+
+// FitRoofline finds the three constants by a grid search that minimises the mean
+// absolute relative error. Rows are of one device, dtype and source.
+func FitRoofline(o *Operator, d *hwmodel.Device, rows []Row) Roofline {
+	type work struct{ compute, stream, seconds float64 }
+	ws := make([]work, len(rows))
+	overheads := []float64{0}
+	shortest := math.Inf(1)
+	for i := range rows {
+		flops, bytes := o.Work(&rows[i])
+		ws[i] = work{flops / d.FLOPs(rows[i].DType), bytes / d.DRAMBytes, rows[i].Seconds}
+		shortest = min(shortest, rows[i].Seconds)
+	}
+	for s := 0.1; s <= 3; s *= 1.25 {
+		overheads = append(overheads, shortest*s)
+	}
+	best, loss := Roofline{1, 1, 0}, math.Inf(1)
+	for c := 0.04; c <= 1.3; c *= 1.08 {
+		for b := 0.04; b <= 1.3; b *= 1.08 {
+			for _, v := range overheads {
+				var sum float64
+				for i := range ws {
+					w := &ws[i]
+					sum += math.Abs((v+max(w.compute/c, w.stream/b))/w.seconds - 1)
+				}
+				if sum < loss {
+					best, loss = Roofline{c, b, v}, sum
+				}
+			}
+		}
+	}
+	return best
+}
