@@ -1,7 +1,9 @@
 package calibrate
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -76,7 +78,7 @@ func quantile(sorted []float64, q float64) float64 {
 // scatter within a group puts into its mean taken out.
 func spread(groups map[string][]float64) float64 {
 	var sum, n float64
-	for _, k := range sortedGroups(groups) {
+	for _, k := range sortedKeys(groups) {
 		g := groups[k]
 		if len(g) < 3 {
 			continue
@@ -95,13 +97,9 @@ func spread(groups map[string][]float64) float64 {
 	return math.Sqrt(sum / n)
 }
 
-func sortedGroups(groups map[string][]float64) []string {
-	out := make([]string, 0, len(groups))
-	for k := range groups {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
+// sortedKeys returns the keys of m in order.
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	return slices.Sorted(maps.Keys(m))
 }
 
 // Roofline is the baseline that every operator is held against: the larger of FLOPs

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"orrery/cluster"
+	"orrery/internal/whole"
 	"orrery/report/chart"
 	"orrery/report/rows"
 	"orrery/report/timeline"
-	"orrery/internal/whole"
 )
 
 // ResultFile and ScenarioFile are the files that every result folder has.

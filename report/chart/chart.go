@@ -60,6 +60,7 @@ type Series struct {
 	X, Y      []float64 // as many of each
 	Low, High []float64 // a confidence band around Y, or both nil
 	Points    bool      // mark each point
+	Cloud     bool      // points alone, small and without a line, as in a scatter plot
 }
 
 // Mark is a line at one value of an axis, such as an SLO.

@@ -203,6 +203,9 @@ func (a *plane) labels(c *canvas, p *plot, names []string, right float64) ([]lab
 	if len(names) == 0 {
 		return nil, true
 	}
+	if slices.ContainsFunc(a.series, func(s Series) bool { return s.Cloud }) {
+		return nil, false // a cloud has no end to write its name at
+	}
 	lines := make([][][]point, len(a.series))
 	var edges [][]point
 	for i := range a.series {

@@ -143,6 +143,14 @@ func (p *plot) drawBand(c *canvas, s *Series, colour drawing.Color) {
 
 // drawSeries draws a line, its points if asked for, and those without neighbours.
 func (p *plot) drawSeries(c *canvas, s *Series, line pen) {
+	if s.Cloud {
+		for i := range s.X {
+			if at := p.at(s.X[i], s.Y[i]); p.shows(s.X[i], s.Y[i]) && p.holds(at) {
+				c.dot(at, 1.7, tint(line.colour, 150))
+			}
+		}
+		return
+	}
 	for _, part := range p.lines(s) {
 		if len(part) == 2 && part[0] == part[1] {
 			c.dot(part[0], 3, line.colour)
