@@ -241,6 +241,9 @@ func (r *replica) release(s *sequence) {
 	}
 	s.names = s.names[:0]
 	s.shared, s.checked = 0, 0
+	if r.worker != nil {
+		r.worker.freed = append(r.worker.freed, s.Slot)
+	}
 }
 
 // publish offers the parts of a sequence's prefix that its first n tokens complete

@@ -51,8 +51,10 @@ const (
 
 // ReplicaConfig describes one replica.
 type ReplicaConfig struct {
-	Policy      batch.Policy
-	Cost        hwmodel.CostModel
+	Policy batch.Policy
+	Cost   hwmodel.CostModel
+	// Executor, if set, really runs the iterations that Cost would price; see Live.
+	Executor    Executor
 	MaxLen      int   // longest sequence served, prompt and output, tokens
 	Blocks      int64 // KV blocks of one replica
 	BlockTokens int   // tokens of one block
@@ -99,7 +101,8 @@ type Cluster struct {
 	stop        atomic.Bool // the context is done
 	halted      bool        // and the run has heeded it
 	told        int64       // arrivals when Progress was last told
-	fault       error       // what the source did wrong
+	fault       error       // what the source or an executor did wrong
+	live        *liveRun    // nil in simulated time
 }
 
 // Run simulates cfg from time zero. The error is ErrStalled, or says what is wrong
@@ -115,13 +118,22 @@ func Run(ctx context.Context, cfg Config) (Outcome, error) {
 }
 
 func (c *Cluster) run() (Outcome, error) {
-	until := c.cfg.Until
-	if until == 0 {
-		until = sim.Forever
+	for i := range c.replicas {
+		if c.replicas[i].worker != nil {
+			return Outcome{}, fmt.Errorf("replica %d: an executor works on the wall clock; want Live, not Run", i)
+		}
 	}
 	c.scheduleArrival()
-	c.engine.Run(until)
-	return c.close(until)
+	c.engine.Run(c.until())
+	return c.close(c.until())
+}
+
+// until returns when the run is cut.
+func (c *Cluster) until() sim.Time {
+	if c.cfg.Until == 0 {
+		return sim.Forever
+	}
+	return c.cfg.Until
 }
 
 func newCluster(cfg Config) (*Cluster, error) {

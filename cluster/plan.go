@@ -59,6 +59,7 @@ func (p *plan) Blocks(n int) int64 { return p.r.mem.blocks(int64(n)) }
 func (p *plan) addChunk(slot int32, n int) {
 	s := &p.r.seqs[slot]
 	p.m.it.Batch.AddChunk(n, int64(s.Computed))
+	from := s.Computed
 	s.Computed += int32(n)
 	last := s.Computed == s.Seq.Prompt
 	if last {
@@ -66,7 +67,7 @@ func (p *plan) addChunk(slot int32, n int) {
 	}
 	s.flights++
 	s.planned = p.number
-	p.m.chunks = append(p.m.chunks, plannedChunk{slot, s.Computed, last})
+	p.m.chunks = append(p.m.chunks, plannedChunk{slot, from, s.Computed, last})
 }
 
 // idle tells whether a sequence can be part of this plan.

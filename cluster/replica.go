@@ -41,6 +41,7 @@ type replica struct {
 	deciding  bool         // a decision is scheduled
 	iteration int64
 	ahead     hwmodel.Batch // scratch for pricing stretches
+	worker    *worker       // runs the iterations, nil if they are priced
 }
 
 // microBatch is one planned iteration, or a stretch of equal ones, on its way
@@ -54,7 +55,8 @@ type microBatch struct {
 
 type plannedChunk struct {
 	slot int32
-	upTo int32 // tokens computed when it has ended
+	from int32 // tokens computed before it
+	upTo int32 // and when it has ended
 	last bool  // completes the prompt
 }
 
@@ -72,14 +74,14 @@ const maxJump = 64
 
 func (r *replica) init(c *Cluster, index int32, cfg *ReplicaConfig) error {
 	switch {
-	case cfg.Policy == nil || cfg.Cost == nil:
-		return fmt.Errorf("needs a policy and a cost model")
+	case cfg.Policy == nil || cfg.Cost == nil && cfg.Executor == nil:
+		return fmt.Errorf("needs a policy and a cost model, or an executor")
 	case cfg.MaxLen < 1 || cfg.BlockTokens < 1:
 		return fmt.Errorf("longest sequence of %d tokens, blocks of %d: both must be at least 1", cfg.MaxLen, cfg.BlockTokens)
 	case cfg.Blocks < 1:
 		return fmt.Errorf("no memory is left for the KV cache")
-	case cfg.Cost.Stages() < 1:
-		return fmt.Errorf("the cost model has %d pipeline stages, must have at least 1", cfg.Cost.Stages())
+	case cfg.stages() < 1:
+		return fmt.Errorf("the cost model has %d pipeline stages, must have at least 1", cfg.stages())
 	case cfg.HostBlocks < 0:
 		return fmt.Errorf("room for %d swapped-out blocks, must be at least 0", cfg.HostBlocks)
 	}
@@ -87,15 +89,29 @@ func (r *replica) init(c *Cluster, index int32, cfg *ReplicaConfig) error {
 		c: c, index: index, policy: cfg.Policy, limits: cfg.Policy.Limits(cfg.MaxLen), cost: cfg.Cost, maxLen: cfg.MaxLen,
 		mem: newMemory(cfg.Blocks, cfg.BlockTokens, cfg.PrefixCache), host: sim.NewLedger(cfg.HostBlocks), kvBytes: cfg.BlockBytes,
 		queue: newList(), held: newList(), swapped: newList(),
-		flights:   make([]microBatch, cfg.Cost.Stages()),
-		stageFree: make([]sim.Time, cfg.Cost.Stages()),
+		flights:   make([]microBatch, cfg.stages()),
+		stageFree: make([]sim.Time, cfg.stages()),
 	}
 	r.plan.r = r
+	if cfg.Executor != nil {
+		r.worker = &worker{executor: cfg.Executor}
+		if err := r.worker.check(cfg, cfg.stages(), r.limits.Swap); err != nil {
+			return err
+		}
+	}
 	r.reserve = int64(r.limits.Watermark * float64(cfg.Blocks))
 	if need := r.mem.blocks(int64(cfg.MaxLen)); r.limits.Reserve == batch.ReserveMax && need > cfg.Blocks {
 		return fmt.Errorf("the policy reserves blocks for the longest sequence (%d tokens, %d blocks), but the KV cache has %d; lower the longest sequence or add memory", cfg.MaxLen, need, cfg.Blocks)
 	}
 	return nil
+}
+
+// stages returns the number of pipeline stages.
+func (cfg *ReplicaConfig) stages() int {
+	if cfg.Cost == nil {
+		return 1
+	}
+	return cfg.Cost.Stages()
 }
 
 // refuse returns why the replica can never serve a request, or nothing.
@@ -170,9 +186,12 @@ func (r *replica) next(now sim.Time) {
 	}
 	r.plan.end()
 	r.flying++
-	if len(r.flights) == 1 {
+	switch {
+	case r.worker != nil:
+		r.execute(m)
+	case len(r.flights) == 1:
 		r.launch(m)
-	} else {
+	default:
 		r.launchPipelined(m)
 	}
 }
@@ -266,7 +285,7 @@ func (r *replica) launchPipelined(m *microBatch) {
 // complete applies the oldest micro-batch if now is its end. Ends of stretches
 // that were cut fire too, and find that it is not.
 func (r *replica) complete(now sim.Time) {
-	if r.flying == 0 {
+	if r.flying == 0 || r.worker != nil && !r.ran(now) {
 		return
 	}
 	m := &r.flights[r.first]

@@ -18,4 +18,7 @@
 //     the alternatives.
 //   - Events are not cancelled. A stale event finds that its index has moved on
 //     and does nothing, which is cheaper for all the events that are not stale.
+//   - There is one engine and one order of events, on simulated time
+//     ([Engine.Run]) and on the wall clock ([Engine.Live]). Work that really runs
+//     promises its end, and so keeps the place that a scheduled end would have.
 package sim

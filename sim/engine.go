@@ -37,8 +37,9 @@ func (e *Event) before(f *Event) bool {
 	return e.At < f.At || e.At == f.At && e.key < f.key
 }
 
-// Engine fires events in order. The zero Engine is ready to use. An engine
-// belongs to one goroutine; run several engines to use several cores.
+// Engine fires events in order, of simulated time ([Engine.Run]) or of the wall clock
+// ([Engine.Live]). The zero Engine is ready to use. An engine belongs to one
+// goroutine; run several engines to use several cores.
 type Engine struct {
 	now     Time
 	seq     uint64
@@ -46,6 +47,9 @@ type Engine struct {
 	queue   eventHeap
 	actions []action
 	stopped bool
+
+	promised int // events that will come by the mail, see live.go
+	mail     mailbox
 }
 
 type action struct {
@@ -84,10 +88,10 @@ func (g *Engine) Now() Time { return g.now }
 // Fired returns the number of events fired so far.
 func (g *Engine) Fired() uint64 { return g.fired }
 
-// Pending returns the number of events that wait to be fired.
-func (g *Engine) Pending() int { return len(g.queue) }
+// Pending returns the number of events that wait to be fired, promised ones included.
+func (g *Engine) Pending() int { return len(g.queue) + g.promised }
 
-// Stop makes [Engine.Run] return after the event that is being fired.
+// Stop makes [Engine.Run] or [Engine.Live] return after the event that is being fired.
 func (g *Engine) Stop() { g.stopped = true }
 
 // Run fires events in order until the queue is empty, [Engine.Stop] is called,
