@@ -93,9 +93,11 @@ func (e *sleeper) keepBooks(s *ExecStep) {
 func TestLiveEqualsSimulated(t *testing.T) {
 	costs := map[string]func() hwmodel.CostModel{
 		"devices only": func() hwmodel.CostModel { return &toyCost{price: tokens} },
-		"whole ms":     func() hwmodel.CostModel { return &toyCost{price: func(*hwmodel.Batch) time.Duration { return 10 * ms }} }, // arrivals tie with ends
-		"host before":  func() hwmodel.CostModel { return hosted(false) },
-		"host beside":  func() hwmodel.CostModel { return hosted(true) },
+		"whole ms": func() hwmodel.CostModel {
+			return &toyCost{price: func(*hwmodel.Batch) time.Duration { return 10 * ms }}
+		}, // arrivals tie with ends
+		"host before": func() hwmodel.CostModel { return hosted(false) },
+		"host beside": func() hwmodel.CostModel { return hosted(true) },
 	}
 	for name, make := range five(24, 200) {
 		if strings.HasSuffix(name, "swap") {
