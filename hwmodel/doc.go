@@ -10,8 +10,9 @@
 // not see ([Fit]).
 //
 // The program of a model turns an iteration, summed up in a [Batch], into operators
-// and so into a [CostModel]. Two cost models need no operators: [Affine], a formula
-// with five coefficients, and [Tables], measured times looked up.
+// and so into a [CostModel]. Three cost models need no operators: [Affine], a formula
+// with five coefficients, [Tables], measured times looked up, and [Measured], fitted to
+// whole iterations.
 //
 // Costs are seconds as float64 until a cost model rounds them to nanoseconds, once.
 // No operator is priced below its bytes over the peak bandwidth or its FLOPs over the
