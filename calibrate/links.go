@@ -2,6 +2,7 @@ package calibrate
 
 import (
 	"fmt"
+	"slices"
 
 	"orrery/hwmodel"
 )
@@ -46,6 +47,33 @@ func (r *Recipe) fitLinks(data string, p *hwmodel.Profile) error {
 		return fmt.Errorf("calibrate: %s: nobody said how it is linked", r.Device)
 	}
 	return l.err
+}
+
+// borrowLinks takes over the links of the A100 boards, within what those of p's device
+// allow.
+func borrowLinks(p *hwmodel.Profile, donors []*hwmodel.Profile) {
+	peak := max(p.Device.LinkBytes, p.Device.PCIeBytes)
+	for _, q := range donors {
+		if q.Device.Name != "a100-sxm-80gb" && q.Device.Name != "a100-pcie-80gb" {
+			continue
+		}
+		for _, c := range q.Collectives {
+			limit := peak * float64(c.Devices) / float64(2*(c.Devices-1))
+			c.Quick, c.Bulk = min(c.Quick, limit), min(c.Bulk, limit)
+			c.Fit = derived(q.Device.Name, c.Fit)
+			p.Collectives = append(p.Collectives, c)
+		}
+		for _, s := range q.Sends {
+			if slices.ContainsFunc(p.Sends, func(have hwmodel.Send) bool { return have.Link == s.Link }) {
+				continue
+			}
+			s.Rate = min(s.Rate, peak)
+			s.Fit = derived(q.Device.Name, s.Fit)
+			p.Sends = append(p.Sends, s)
+		}
+		p.Copy = q.Copy
+	}
+	p.Copy.Rate = Round(p.Copy.Rate * p.Device.PCIeBytes / 32e9)
 }
 
 // linker collects the links of a profile and keeps the first error.

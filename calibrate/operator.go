@@ -24,12 +24,15 @@ type Operator struct {
 	// Predict prices a row on the device of p. It fails if p has no constants for
 	// such a row.
 	Predict func(p *hwmodel.Profile, r *Row) (hwmodel.Estimate, error)
-	// Fit replaces the operator's constants in p by those fitted to rows, all
-	// measured on p's device, and leaves constants that the rows do not cover. Rows
-	// it has no model for are passed over.
+	// Clear removes the operator's constants from p.
+	Clear func(p *hwmodel.Profile)
+	// Fit fits constants to rows, all measured on p's device, and puts them into p in
+	// the place of derived ones. It passes over what p holds measured already, over rows
+	// it has no model for, and over a set of constants with few rows unless p holds a
+	// derived set to lean on.
 	Fit func(p *hwmodel.Profile, rows []Row) error
-	// Derive puts constants into p, which lacks them, from those of a profile that
-	// has them, by what the two data sheets say.
+	// Derive puts constants into p, which lacks them, from those that were measured
+	// on the donor's device, by what the two data sheets say.
 	Derive func(p, donor *hwmodel.Profile) error
 	// Fits lists the operator's fits in p with a name for each.
 	Fits func(p *hwmodel.Profile) []NamedFit

@@ -63,6 +63,29 @@ var Recipes = []Recipe{
 	},
 }
 
+// AllRecipes returns the recipes and, for every other board, one that borrows
+// everything from its nearest donor with a recipe.
+func AllRecipes() []Recipe {
+	all := slices.Clone(Recipes)
+	has := func(device string) bool {
+		return slices.ContainsFunc(Recipes, func(r Recipe) bool { return r.Device == device })
+	}
+	for i := range boards {
+		b := &boards[i]
+		if has(b.name) {
+			continue
+		}
+		r := Recipe{Device: b.name, GPU: b.gpu}
+		if j := slices.IndexFunc(Donors(b.name), has); j >= 0 {
+			r.Donor = Donors(b.name)[j]
+		} else {
+			r.Donor = Recipes[0].Device
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
 // Fit makes the profile that r describes from the data folder. Donors are the
 // profiles made so far.
 func (r *Recipe) Fit(data string, donors []*hwmodel.Profile) (*hwmodel.Profile, error) {
@@ -77,6 +100,10 @@ func (r *Recipe) Fit(data string, donors []*hwmodel.Profile) (*hwmodel.Profile, 
 			return nil, fmt.Errorf("calibrate: %s: donor %q was not fitted before it", r.Device, r.Donor)
 		}
 		borrow(p, donors[j])
+		if !slices.ContainsFunc(Recipes, func(q Recipe) bool { return q.Device == r.Device }) {
+			borrowLinks(p, donors)
+			return p, nil
+		}
 	}
 	for _, step := range []func(string, *hwmodel.Profile) error{r.fitGEMM, r.fitRowwise, r.fitAttention, r.fitExperts, r.fitLinks} {
 		if err := step(data, p); err != nil {

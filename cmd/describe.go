@@ -21,7 +21,7 @@ func describeModel(m *llm.Model) string {
 // describeDevice says in a line what a device can do.
 func describeDevice(d *hwmodel.Device) string {
 	return fmt.Sprintf("%.0f GiB at %.0f GB/s, %.0f TFLOP/s fp16, %d SMs, joined by %s",
-		float64(d.Memory)/(1<<30), d.DRAMBytes/1e9, d.FP16FLOPs/1e12, d.SMs, d.Group)
+		float64(d.Memory)/(1<<30), d.DRAMBytes/1e9, d.FLOPs("fp16")/1e12, d.SMs, d.Group)
 }
 
 // describeEngine says in a line what an engine is.

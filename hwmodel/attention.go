@@ -50,7 +50,7 @@ func (p *PrefillKernel) On(d *Device, h Heads) PrefillCost {
 	stream := 1 / (d.DRAMBytes * p.Bandwidth)
 	return PrefillCost{
 		launch: p.Launch, own: (p.Own - 1) / 2, rows: p.Rows,
-		pair:  float64(4*h.Dim*h.Query) / (d.FP16FLOPs * p.Compute),
+		pair:  float64(4*h.Dim*h.Query) / (d.FLOPs("fp16") * p.Compute),
 		block: float64(h.Query) / (float64(d.SMs) * p.Resident),
 		wave:  p.Wave, fill: p.Fill,
 		kv:    float64(2*h.KV*h.Dim*h.KVBytes) * stream,
@@ -105,9 +105,9 @@ type DecodeKernel struct {
 // On returns the cost of the kernel for h on d.
 func (k *DecodeKernel) On(d *Device, h Heads) DecodeCost {
 	perToken := float64(2*h.KV*h.Dim*h.KVBytes) / d.DRAMBytes
-	token := perToken / k.Bandwidth
+	token := max(perToken/k.Bandwidth, float64(4*h.Dim*h.Query)/d.FLOPs("fp16"))
 	if k.Rows > 0 {
-		token = max(token, float64(4*h.Dim*h.Query)*k.Rows/(d.FP16FLOPs*k.Compute))
+		token = max(token, float64(4*h.Dim*h.Query)*k.Rows/(d.FLOPs("fp16")*k.Compute))
 	}
 	return DecodeCost{
 		launch: k.Launch, token: token,

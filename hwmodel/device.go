@@ -9,7 +9,7 @@ type Device struct {
 	Arch string `toml:"arch"`
 	SMs  int    `toml:"sms"` // streaming multiprocessors
 
-	FP16FLOPs float64 `toml:"fp16_flops"` // of the tensor cores, fp16 and bf16
+	FP16FLOPs float64 `toml:"fp16_flops"` // of the tensor cores, fp16 and bf16; 0 if the board has neither these nor a quicker fp16
 	FP8FLOPs  float64 `toml:"fp8_flops"`  // 0 if the board has no fp8
 	INT8FLOPs float64 `toml:"int8_flops"`
 	FP32FLOPs float64 `toml:"fp32_flops"` // of the CUDA cores
@@ -88,7 +88,7 @@ func (d *Device) TensorFLOPs(bytes int) float64 {
 	if bytes == 1 && d.FP8FLOPs > 0 {
 		return d.FP8FLOPs
 	}
-	return d.FP16FLOPs
+	return d.FLOPs("fp16")
 }
 
 // Link is a kind of connection between the devices of a group.

@@ -69,10 +69,10 @@ func checkAttention(t *rapid.T, p *Profile) {
 		a := p.Attention[name]
 		prefill := a.Prefill.On(d, h)
 		read := perToken*float64(b.ChunkContext+int64(b.ChunkTokens)) + float64(4*h.Query*h.Dim*b.ChunkTokens)
-		atLeast(t, name+" prefill", prefill.Time(&b), max(read/d.DRAMBytes, perPair*float64(b.ChunkPairs)/d.FP16FLOPs))
+		atLeast(t, name+" prefill", prefill.Time(&b), max(read/d.DRAMBytes, perPair*float64(b.ChunkPairs)/d.FLOPs("fp16")))
 		decode := a.DecodeFor(h).On(d, h)
 		c := float64(b.DecodeContext)
-		atLeast(t, name+" decode", decode.Time(b.Decodes, b.DecodeContext), max(perToken*c/d.DRAMBytes, perPair*c/d.FP16FLOPs))
+		atLeast(t, name+" decode", decode.Time(b.Decodes, b.DecodeContext), max(perToken*c/d.DRAMBytes, perPair*c/d.FLOPs("fp16")))
 	}
 }
 

@@ -93,7 +93,8 @@ func (p *Profile) check() error {
 	c := checker{}
 	d := &p.Device
 	c.positive("device.sms", float64(d.SMs))
-	c.positive("device.fp16_flops", d.FP16FLOPs)
+	c.positive("device.fp32_flops", d.FP32FLOPs)
+	c.time("device.fp16_flops", d.FP16FLOPs)
 	c.positive("device.dram_bytes", d.DRAMBytes)
 	c.positive("device.l2_bytes", d.L2Bytes)
 	c.positive("device.memory", float64(d.Memory))

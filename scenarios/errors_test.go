@@ -101,7 +101,7 @@ func TestErrors(t *testing.T) {
 		{"unknown device", "a100-pcie-80gb", "a100-80gb", nil,
 			`s.toml:6: hardware.device: there is no device named "a100-80gb"; did you mean a100-sxm-80gb or a100-pcie-80gb?`},
 		{"no device", `device = "a100-pcie-80gb"`, "", nil,
-			"s.toml:5: hardware.device is missing; want one of a100-pcie-80gb, ..."},
+			"s.toml:5: hardware.device is missing; want one of a100-pcie-40gb, ..."},
 		{"unknown engine", "", "", []string{"hardware.engine=vllm-v2"},
 			`--set hardware.engine=vllm-v2: hardware.engine: there is no engine named "vllm-v2"; did you mean vllm-v0 or vllm-v1?`},
 		{"unknown policy", `"sarathi"`, `"sarathy"`, nil,

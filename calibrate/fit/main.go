@@ -2,51 +2,148 @@
 // files that hwmodel embeds. Run it from the root of the repository:
 //
 //	go run ./calibrate/fit -data ../shared/data -out hwmodel
+//
+// With -ops gemm,moe it fits these operators alone and leaves everything else in the
+// files as it stands; the name "recipes" stands for the constants fitted by
+// calibrate.Recipes and "engines" for the engines.
 package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 
 	"orrery/calibrate"
 	"orrery/hwmodel"
+	"orrery/internal/names"
 )
 
 func main() {
 	data := flag.String("data", "../shared/data", "folder of measurements")
 	out := flag.String("out", "hwmodel", "folder that holds profiles and engines")
+	ops := flag.String("ops", "", "what to fit, separated by commas; all if empty")
 	flag.Parse()
-	if err := run(*data, *out); err != nil {
+	if err := run(*data, *out, *ops); err != nil {
 		fmt.Fprintln(os.Stderr, "fit:", err)
 		os.Exit(1)
 	}
 }
 
-func run(data, out string) error {
-	var done []*hwmodel.Profile
-	for i := range calibrate.Recipes {
-		r := &calibrate.Recipes[i]
-		p, err := r.Fit(data, done)
-		if err != nil {
-			return err
-		}
-		done = append(done, p)
-		if err := write(filepath.Join(out, "profiles", r.Device+".toml"), "# A device and the fitted constants of its operators. Written by calibrate/fit; do not edit.\n# Times are seconds, rates are per second, shares are of the device's peaks.\n\n", p); err != nil {
-			return err
-		}
-		fmt.Println(r.Device)
-		report(p)
-	}
-	engines, err := calibrate.FitEngines(data, done)
+// The parts of a fit beside the operators.
+const (
+	recipesPart = "recipes"
+	enginesPart = "engines"
+)
+
+func run(data, out, ops string) error {
+	wanted, err := parts(ops)
 	if err != nil {
 		return err
 	}
-	artefact, err := calibrate.FitArtefact(data, engines[0], done)
+	profiles, err := stored(filepath.Join(out, "profiles"))
+	if err != nil {
+		return err
+	}
+	if slices.Contains(wanted, recipesPart) {
+		if err := fitRecipes(data, profiles); err != nil {
+			return err
+		}
+	}
+	if err := fitOperators(data, profiles, wanted); err != nil {
+		return err
+	}
+	for _, p := range profiles {
+		if err := write(filepath.Join(out, "profiles", p.Device.Name+".toml"), "# A device and the fitted constants of its operators. Written by calibrate/fit; do not edit.\n# Times are seconds, rates are per second, shares are of the device's peaks.\n\n", p); err != nil {
+			return err
+		}
+		report(p, wanted)
+	}
+	if slices.Contains(wanted, enginesPart) {
+		return fitEngines(data, out, profiles)
+	}
+	return nil
+}
+
+// parts returns what ops names, or everything.
+func parts(ops string) ([]string, error) {
+	all := []string{recipesPart}
+	for _, o := range calibrate.Operators() {
+		all = append(all, o.Name)
+	}
+	all = append(all, enginesPart)
+	if ops == "" {
+		return all, nil
+	}
+	wanted := strings.Split(ops, ",")
+	for _, w := range wanted {
+		if !slices.Contains(all, w) {
+			return nil, names.Unknown("part of the fit", w, all)
+		}
+	}
+	return wanted, nil
+}
+
+// stored returns a profile of every board, with the constants that its file in dir
+// holds. Keys that are no longer used are passed over.
+func stored(dir string) ([]*hwmodel.Profile, error) {
+	var out []*hwmodel.Profile
+	for _, d := range calibrate.Boards() {
+		p := new(hwmodel.Profile)
+		if _, err := toml.DecodeFile(filepath.Join(dir, d.Name+".toml"), p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		p.Device = d
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func fitRecipes(data string, profiles []*hwmodel.Profile) error {
+	var done []*hwmodel.Profile
+	for _, r := range calibrate.AllRecipes() {
+		q, err := r.Fit(data, done)
+		if err != nil {
+			return err
+		}
+		done = append(done, q)
+		i := slices.IndexFunc(profiles, func(p *hwmodel.Profile) bool { return p.Device.Name == r.Device })
+		p := profiles[i]
+		p.GEMM, p.Grouped, p.Rowwise, p.Attention = q.GEMM, q.Grouped, q.Rowwise, q.Attention
+		p.Collectives, p.Sends, p.Copy = q.Collectives, q.Sends, q.Copy
+	}
+	return nil
+}
+
+func fitOperators(data string, profiles []*hwmodel.Profile, wanted []string) error {
+	var ops []*calibrate.Operator
+	var files []string
+	for _, o := range calibrate.Operators() {
+		if slices.Contains(wanted, o.Name) {
+			ops = append(ops, o)
+			files = append(files, filepath.Join(data, "ops", o.Name+".csv"))
+		}
+	}
+	m, err := calibrate.ReadMeasurements(files...)
+	if err != nil {
+		return err
+	}
+	return calibrate.FitProfiles(profiles, m, ops, func(o *calibrate.Operator) { fmt.Println("fitting", o.Name) })
+}
+
+func fitEngines(data, out string, profiles []*hwmodel.Profile) error {
+	engines, err := calibrate.FitEngines(data, profiles)
+	if err != nil {
+		return err
+	}
+	artefact, err := calibrate.FitArtefact(data, engines[0], profiles)
 	if err != nil {
 		return err
 	}
@@ -70,37 +167,19 @@ func write(path, heading string, v any) error {
 	return os.WriteFile(path, b.Bytes(), 0o644)
 }
 
-// report prints the error of each operator on the shapes kept out of its fit.
-func report(p *hwmodel.Profile) {
-	line := func(name string, f *hwmodel.Fit) {
-		if f.Derived {
-			fmt.Printf("  %-36s derived\n", name)
-			return
-		}
-		fmt.Printf("  %-36s mean %5.1f %%  median %5.1f %%  %6d rows fitted, %5d held out\n", name, 100*f.HeldOutMean, 100*f.HeldOutMedian, f.Rows, f.HeldOutRows)
-	}
-	line("gemm", &p.GEMM.Fit)
-	line("grouped", &p.Grouped.Fit)
-	line("norm", &p.Rowwise.Norm.Fit)
-	line("activation", &p.Rowwise.Activation.Fit)
-	line("rotary", &p.Rowwise.Rotary.Fit)
-	line("add", &p.Rowwise.Add.Fit)
-	for _, name := range []string{"fa2-gqa", "fa2", "vllm", "sglang"} {
-		a, ok := p.Attention[name]
-		if !ok {
+// report prints the error of every measured set of constants on shapes that had no
+// part in its fit, for the operators fitted.
+func report(p *hwmodel.Profile, wanted []string) {
+	for _, o := range calibrate.Operators() {
+		if !slices.Contains(wanted, o.Name) {
 			continue
 		}
-		line(name+" prefill", &a.Prefill.Fit)
-		line(name+" decode", &a.Decode.Fit)
-		if a.MHADecode != nil {
-			line(name+" decode, no groups", &a.MHADecode.Fit)
+		for _, f := range o.Fits(p) {
+			if f.Fit.Derived {
+				continue
+			}
+			fmt.Printf("%-20s %-40s mean %5.1f %%  median %5.1f %%  p90 %5.1f %%  baseline %5.1f %%  %6d rows\n", p.Device.Name, o.Name+" "+f.Name,
+				100*f.Fit.HeldOutMean, 100*f.Fit.HeldOutMedian, 100*f.Fit.HeldOutP90, 100*f.Fit.Baseline, f.Fit.Rows)
 		}
-	}
-	for i := range p.Collectives {
-		c := &p.Collectives[i]
-		line(fmt.Sprintf("all-reduce %s %s %d", c.Link, c.Algorithm, c.Devices), &c.Fit)
-	}
-	for i := range p.Sends {
-		line("send "+string(p.Sends[i].Link), &p.Sends[i].Fit)
 	}
 }

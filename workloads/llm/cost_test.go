@@ -60,7 +60,7 @@ func TestStagesObeyPhysicsAndRememberRightly(t *testing.T) {
 					}
 					got := c.Stage(1, &b)
 					kv := float64(b.DecodeContext) * float64(2*m.HeadDim*2*max(1, m.KVHeads/par.Tensor)) * float64(m.Layers/par.Pipeline)
-					floor := max((2*perDevice+kv)/d.DRAMBytes, 2*perDevice*float64(b.Tokens())/d.FP16FLOPs)
+					floor := max((2*perDevice+kv)/d.DRAMBytes, 2*perDevice*float64(b.Tokens())/d.FLOPs("fp16"))
 					if got.Seconds() < floor*(1-1e-9)-1e-9 {
 						t.Fatalf("%s on %s by %s: stage takes %v, physics allows no less than %g s", model, device, engine, got, floor)
 					}
