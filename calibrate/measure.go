@@ -29,6 +29,8 @@ type Measured struct {
 	Device []Fact           // data sheet, keys as in the section device
 	Rows   map[string][]Row // by operator
 	Micro  []Micro
+	// Requests are those of whole runs of an engine, section requests.
+	Requests []Timing
 }
 
 // Fact is a named thing that a measurement file says about itself.
@@ -212,6 +214,8 @@ func (m *Measured) reader(s *sections, name string, header []string) (func([]str
 		}, nil
 	case name == "microbench" || name == "" && slices.Equal(header, microColumns):
 		return m.microReader(s, header)
+	case isTimings(name, header):
+		return m.timingReader(s, header)
 	}
 	o, err := operatorFor(name, header)
 	if err != nil {
@@ -344,6 +348,7 @@ func (m *Measured) Write(path string) error {
 	for _, o := range operators {
 		o.write(f, m.Rows[o.Name])
 	}
+	writeTimings(f, m.Requests)
 	return f.Commit()
 }
 

@@ -27,11 +27,14 @@ type common struct {
 	seedSet bool
 }
 
+// add adds the flags; seeds is the help of --seeds, empty for a verb of one run.
 func (f *common) add(c *cobra.Command, seeds string) {
 	fs := c.Flags()
 	fs.StringArrayVarP(&f.sets, "set", "s", nil, "override a key of the scenario, as in traffic.rate=2.5 (repeatable)")
 	fs.Uint64Var(&f.seed, "seed", 0, "seed of all random draws (default: the scenario's)")
-	fs.IntVar(&f.seeds, "seeds", 0, seeds)
+	if seeds != "" {
+		fs.IntVar(&f.seeds, "seeds", 0, seeds)
+	}
 	fs.StringVarP(&f.out, "out", "o", "", "folder for the results (default: results/TIME-RUN)")
 	fs.BoolVar(&f.force, "force", false, "replace the results that are in the folder")
 	fs.BoolVar(&f.json, "json", false, "print JSON on standard output")

@@ -113,7 +113,12 @@ runs. A scenario file says what is served, on what, to whom; start with
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 	}
-	verbs := []*cobra.Command{a.runCmd(), a.compareCmd(), a.capacityCmd(), a.paperCmd(), a.calibrateCmd(), a.listCmd(), a.completionCmd(), a.versionCmd()}
+	verbs := []*cobra.Command{
+		a.runCmd(), a.compareCmd(), a.capacityCmd(), a.paperCmd(),
+		a.calibrateCmd(),
+		a.replayCmd(),
+		a.listCmd(), a.completionCmd(), a.versionCmd(),
+	}
 	root.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return c.Help()

@@ -3,14 +3,12 @@ package cmd
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"orrery/cluster"
-	"orrery/internal/names"
 	"orrery/plan"
 	"orrery/report"
 	"orrery/report/timeline"
@@ -144,11 +142,8 @@ func (f *runFlags) outputs(s *scenarios.Scenario) (rows []string, window *timeli
 	if rows == nil {
 		rows = s.Output.Rows
 	}
-	formats := []string{"csv", "parquet"}
-	for _, r := range rows {
-		if !slices.Contains(formats, r) {
-			return nil, nil, badInput{names.Unknown("format of rows", r, formats)}
-		}
+	if rows, err = rowFormats(rows); err != nil {
+		return nil, nil, err
 	}
 	switch {
 	case f.timeline == "" && !s.Output.Timeline:

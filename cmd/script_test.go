@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"orrery/internal/fakeserver"
 )
 
 func TestMain(m *testing.M) {
@@ -30,6 +33,7 @@ func TestScripts(t *testing.T) {
 			"exits":     exits,
 			"interrupt": interrupt,
 			"json":      checkJSON,
+			"serve":     serve,
 			"smalldisk": smallDisk,
 		},
 		Condition: func(cond string) (bool, error) {
@@ -40,6 +44,32 @@ func TestScripts(t *testing.T) {
 		},
 		RequireExplicitExec: true,
 	})
+}
+
+// serve starts a server that speaks OpenAI's API on a schedule and sets its address in
+// an environment variable: serve VARIABLE [TROUBLE EVERY], where every so many-th question
+// meets the trouble (see package fakeserver).
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 && len(args) != 3 {
+		ts.Fatalf("usage: serve VARIABLE [TROUBLE EVERY]")
+	}
+	f := &fakeserver.Server{FirstToken: 5 * time.Millisecond, Gap: time.Millisecond}
+	if len(args) == 3 {
+		every, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		f.Trouble = func(n int) fakeserver.Trouble {
+			if n%every != every-1 {
+				return fakeserver.Fine
+			}
+			return fakeserver.Trouble(args[1])
+		}
+	}
+	h := httptest.NewServer(f)
+	ts.Defer(func() {
+		h.CloseClientConnections()
+		h.Close()
+	})
+	ts.Setenv(args[0], h.URL)
 }
 
 // exits runs a program and checks its exit status: exits STATUS PROGRAM ARG... What it

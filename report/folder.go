@@ -16,10 +16,13 @@ import (
 	"orrery/report/timeline"
 )
 
-// ResultFile and ScenarioFile are the files that every result folder has.
+// ResultFile and ScenarioFile are the files that every result folder has. CurvesFile
+// has the distributions of a measurement, which cannot be had again as those of a
+// simulation can.
 const (
 	ResultFile   = "result.json"
 	ScenarioFile = "scenario.toml"
+	CurvesFile   = "curves.json"
 )
 
 // FolderName returns the default name of a run's folder: sorted by time, and unique
@@ -102,6 +105,13 @@ func cause(err error) error {
 func (f *Folder) Write(name string, data []byte) {
 	if f.err == nil {
 		f.keep(whole.Write(filepath.Join(f.temp, name), data))
+	}
+}
+
+// File adds a file that write writes, given the path.
+func (f *Folder) File(name string, write func(path string) error) {
+	if f.err == nil {
+		f.keep(write(filepath.Join(f.temp, name)))
 	}
 }
 

@@ -42,6 +42,7 @@ const (
 	PrefillTime    Cause = "prefill-time"    // prompts take long even without a queue
 	DecodeTime     Cause = "decode-time"     // decode iterations take long
 	NothingArrived Cause = "nothing-arrived" // no request in the window
+	Unseen         Cause = "unseen"          // something within a server that only its clients watched
 )
 
 // saturated is the busy share of devices that cannot take much more. Other conclusions

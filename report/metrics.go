@@ -15,6 +15,9 @@ type Config struct {
 	// the system emptier than it is. Gaps between tokens, rates, shares and means
 	// cover the window.
 	WarmUp sim.Time
+	// Outside tells that the log is of a server that was watched by its clients: it has
+	// no iterations, and no starts of first iterations.
+	Outside bool
 }
 
 // Metrics measures a run as a [cluster.Recorder], in memory that does not grow with
@@ -77,6 +80,9 @@ func (m *Metrics) Record(r *cluster.Record) {
 	case cluster.Iterated:
 		m.iterated(&m.replicas[r.Replica], r.Iteration)
 	case cluster.Emitted:
+		if m.cfg.Outside {
+			m.reach(r)
+		}
 		u := &m.replicas[r.Replica]
 		u.now.emitted += r.N
 		if r.At >= m.cfg.WarmUp {

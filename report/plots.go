@@ -19,7 +19,7 @@ func (r *Result) Plots() []Plot {
 	if c := r.latencyPlot(); len(c.Series) > 0 {
 		plots = append(plots, Plot{"latency", c})
 	}
-	if len(r.Series.Waiting) > 1 {
+	if len(r.Series.Running) > 1 {
 		plots = append(plots, Plot{"over-time", r.timePlot()})
 	}
 	return plots
@@ -82,7 +82,7 @@ func shortest(series []chart.Series, longest float64) float64 {
 
 func (r *Result) timePlot() chart.Panels {
 	s := &r.Series
-	x := make([]float64, len(s.Waiting))
+	x := make([]float64, len(s.Running))
 	for i := range x {
 		x[i] = (float64(i) + 0.5) * s.BinS
 	}
@@ -97,6 +97,14 @@ func (r *Result) timePlot() chart.Panels {
 			{Title: "Devices busy", Y: share, Series: line("", s.BusyShare)},
 			{Title: "Output", Y: chart.Axis{Label: "tokens per second"}, Series: line("", s.OutputTokensPerS)},
 		},
+	}
+	if r.Measurement != nil { // of which nobody saw the inside
+		c.X.Label = "time"
+		c.Panels = []chart.Panel{
+			{Title: "Requests in flight", Series: line("", s.Running)},
+			{Title: "Arrivals", Y: chart.Axis{Label: "requests per second"}, Series: line("", s.ArrivedPerS)},
+			c.Panels[3],
+		}
 	}
 	if r.WarmUpS > 0 {
 		c.XMarks = []chart.Mark{{Value: r.WarmUpS, Label: "warm-up ends"}}

@@ -117,6 +117,9 @@ func (m *Metrics) request(r *cluster.Record) {
 		c.reject(r.Reason, 1)
 		m.left(s, r.At)
 	case cluster.FirstToken:
+		if m.cfg.Outside {
+			m.reach(r)
+		}
 		u := &m.replicas[r.Replica]
 		u.now.emitted += int64(s.Emitted)
 		if warm {
@@ -192,7 +195,9 @@ func (m *Metrics) left(s *cluster.Served, at sim.Time) {
 
 // add adds the delays of a finished request.
 func (l *latencies) add(s *cluster.Served) {
-	l.scheduling.Add(int64(s.Scheduled.Sub(s.Arrived)), 1)
+	if s.Scheduled != cluster.Never { // clients do not see it
+		l.scheduling.Add(int64(s.Scheduled.Sub(s.Arrived)), 1)
+	}
 	l.ttft.Add(int64(s.First.Sub(s.Arrived)), 1)
 	l.e2e.Add(int64(s.Last.Sub(s.Arrived)), 1)
 	if n := gaps(s); n > 0 {

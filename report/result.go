@@ -51,6 +51,9 @@ type Result struct {
 	Limit      Limit      `json:"limit"`
 	Series     Series     `json:"series"`
 
+	// Measurement is there if a real server was measured.
+	Measurement *Measurement `json:"measurement,omitempty"`
+
 	// Curves are the distributions for plots; they are not part of the JSON.
 	Curves Curves `json:"-"`
 }

@@ -61,6 +61,11 @@ func (m *Metrics) Summary() *Result {
 	m.series(r)
 	m.growth(r)
 	m.judge(r)
+	if m.cfg.Outside {
+		r.unseen()
+		r.Limit = m.outsideLimit(r)
+		return r
+	}
 	r.Limit = m.limit(r, &all)
 	return r
 }

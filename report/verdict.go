@@ -23,7 +23,11 @@ func (r *Result) Verdict() string {
 	if r.Traffic != "" {
 		v.line("traffic", "%s", r.Traffic)
 	}
-	v.line("run", "%s simulated, measured from %s", seconds(Number(r.EndS)), seconds(Number(r.WarmUpS)))
+	how := "simulated"
+	if r.Measurement != nil {
+		how = "on the wall clock"
+	}
+	v.line("run", "%s %s, measured from %s", seconds(Number(r.EndS)), how, seconds(Number(r.WarmUpS)))
 	v.line("requests", "%s arrived, %s finished, %s rejected, %s unfinished", count(r.Requests.Arrived), count(r.Requests.Finished), count(r.Requests.Rejected), count(r.Requests.Unfinished))
 	for _, x := range r.Requests.RejectedBy {
 		v.line("", "  %s rejected: %s", count(x.Count), x.Reason)
@@ -34,6 +38,20 @@ func (r *Result) Verdict() string {
 	v.latencies(r)
 	v.blank()
 	v.slo(r)
+	if r.Measurement != nil {
+		v.measured(r)
+	} else {
+		v.inside(r)
+	}
+	v.blank()
+	v.wrap("", r.Limit.Sentence)
+	v.remarks("! ", r.Flags)
+	v.remarks("- ", r.Notes)
+	return v.b.String()
+}
+
+// inside adds what a simulation knows of its replicas.
+func (v *screen) inside(r *Result) {
 	l := &r.Load
 	kv := fmt.Sprintf("mean %s, peak %s; %s", percent(l.KVMeanShare), percent(l.KVPeakShare), plural(r.Requests.Preemptions, "pre-emption", "pre-emptions"))
 	if r.Tokens.Recomputed > 0 {
@@ -50,11 +68,6 @@ func (r *Result) Verdict() string {
 	i := &r.Iterations
 	v.line("GPU", "%s; iteration %s, %s sequences, %s tokens", gpu, seconds(i.LengthMeanS), figure(i.BatchMean), figure(i.TokensMean))
 	v.line("queue", "mean %s, peak %s; running mean %s", figure(l.WaitingMean), count(l.WaitingPeak), figure(l.RunningMean))
-	v.blank()
-	v.wrap("", r.Limit.Sentence)
-	v.remarks("! ", r.Flags)
-	v.remarks("- ", r.Notes)
-	return v.b.String()
 }
 
 // maxRemarks keeps the verdict on one screen.
@@ -127,6 +140,9 @@ func (v *screen) latencies(r *Result) {
 		{"TTFT", &r.Latency.TTFT}, {"TBT", &r.Latency.TBT}, {"TPOT", &r.Latency.TPOT},
 		{"E2E", &r.Latency.E2E}, {"scheduling delay", &r.Latency.SchedulingDelay},
 	} {
+		if x.name == "scheduling delay" && r.Measurement != nil {
+			continue
+		}
 		row(x.name, seconds(x.d.P50S), seconds(x.d.P90S), seconds(x.d.P99S), seconds(x.d.MeanS), seconds(x.d.MaxS))
 		// TBT covers all tokens that appeared; the rest would leave out the slow.
 		if x.name == "TTFT" || x.name == "E2E" || x.name == "scheduling delay" {
