@@ -82,10 +82,16 @@ func (f *common) folder(now time.Time, runID string) (*report.Folder, error) {
 	if path == "" {
 		path = "results/" + report.FolderName(now, runID)
 	}
-	folder, err := report.CreateFolder(path, f.force)
+	return createFolder(path, f.force)
+}
+
+// createFolder begins a folder of results at path. That it must not be replaced is the
+// user's to know.
+func createFolder(path string, force bool) (*report.Folder, error) {
+	folder, err := report.CreateFolder(path, force)
 	var system syscall.Errno
 	if err != nil && !errors.As(err, &system) {
-		if !f.force {
+		if !force {
 			err = fmt.Errorf("%w (or give --force to replace results)", err)
 		}
 		return nil, badInput{err} // refused, rather than failed

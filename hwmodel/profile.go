@@ -168,3 +168,20 @@ func sortedKeys[V any](m map[string]V) []string {
 	slices.Sort(out)
 	return out
 }
+
+// Check refuses constants with which an operator could beat physics or take no time,
+// as [ParseProfile] does.
+func (p *Profile) Check() error { return p.check() }
+
+// ParseSheet reads the device of a profile that has no constants, but a section
+// [device] alone, and tells whether data is one.
+func ParseSheet(data []byte) (Device, bool) {
+	var sheet struct {
+		Device Device `toml:"device"`
+	}
+	meta, err := toml.Decode(string(data), &sheet)
+	if err != nil || !meta.IsDefined("device") || len(meta.Undecoded()) > 0 {
+		return Device{}, false
+	}
+	return sheet.Device, true
+}

@@ -37,6 +37,10 @@ func (c *checker) machine(s *Scenario) {
 	switch name := s.Hardware.Device; {
 	case name != "" && !needDevice && s.Model.Name == "":
 		h.fail("device", "has no use without [model]: cost.kind = %q says how long iterations take, hardware.kv_blocks how many KV blocks there are; want it removed", s.Cost.Kind)
+	case s.Device != Sheet{}:
+		c.in("device").sheet(s)
+	case strings.HasSuffix(name, ".toml"):
+		h.profileFile(s)
 	case name != "":
 		if s.profile, err = hwmodel.Load(name); err != nil {
 			h.wrapName("device", "device", name, hwmodel.Names(), err)

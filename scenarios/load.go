@@ -158,6 +158,7 @@ func (s *Scenario) sections() []section {
 	list := []section{
 		{name: "model", targets: []any{&s.Model}, absent: s.Model == Model{}},
 		{name: "hardware", targets: []any{&s.Hardware}},
+		{name: "device", targets: []any{&s.Device}, absent: s.Device == Sheet{}},
 		{name: "cost", targets: []any{&s.Cost}},
 		{name: "policy", targets: []any{&s.Policy}},
 		{name: "traffic", targets: []any{&s.Traffic}},
@@ -169,13 +170,13 @@ func (s *Scenario) sections() []section {
 	}
 	add := func(i int, parts ...any) { list[i].targets = append(list[i].targets, parts...) }
 	if s.Cost.part != nil {
-		add(2, s.Cost.part)
+		add(3, s.Cost.part)
 	}
 	if s.Policy.batch != nil && s.Policy.route != nil {
-		add(3, s.Policy.batch, s.Policy.route)
+		add(4, s.Policy.batch, s.Policy.route)
 	}
 	if s.Traffic.part != nil {
-		add(4, s.Traffic.part.parts()...)
+		add(5, s.Traffic.part.parts()...)
 	}
 	return list
 }

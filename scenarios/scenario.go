@@ -20,6 +20,7 @@ type Scenario struct {
 
 	Model    Model     `toml:"model"`
 	Hardware Hardware  `toml:"hardware"`
+	Device   Sheet     `toml:"device"`
 	Cost     Cost      `toml:"cost"`
 	Policy   Policy    `toml:"policy"`
 	Traffic  Traffic   `toml:"traffic"`
@@ -51,7 +52,9 @@ type Model struct {
 
 // Hardware says what a replica runs on, and how many replicas there are.
 type Hardware struct {
-	Device   string `toml:"device"`   // one of hwmodel.Names
+	// Device is one of hwmodel.Names, or the path of a profile (.toml) as calibrate fit
+	// writes it; the name of the device of section [device] if there is one.
+	Device   string `toml:"device"`
 	Engine   string `toml:"engine"`   // one of hwmodel.Engines, default vllm-v1
 	Replicas int    `toml:"replicas"` // default 1
 	Tensor   int    `toml:"tensor"`   // tensor-parallel degree, default 1
