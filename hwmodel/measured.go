@@ -78,6 +78,19 @@ func (m *Measured) curve(n float64) float64 {
 	return y[i] + float64((n-x[i])*((y[i]-y[i-1])/(x[i]-x[i-1])))
 }
 
+// Scaled returns the model of a machine on which everything takes factor times as long.
+func (m *Measured) Scaled(factor float64) *Measured {
+	n := *m
+	n.Tokens.Y = slices.Clone(m.Tokens.Y)
+	for i := range n.Tokens.Y {
+		n.Tokens.Y[i] *= factor
+	}
+	for _, t := range []*float64{&n.Decode, &n.DecodeContext, &n.Chunk, &n.ChunkContext, &n.ChunkPair, &n.Logit, &n.HostIteration, &n.HostSequence} {
+		*t *= factor
+	}
+	return &n
+}
+
 // Stages returns 1: whole iterations have no stages.
 func (m *Measured) Stages() int { return 1 }
 

@@ -37,6 +37,9 @@ func TestMeasured(t *testing.T) {
 			t.Errorf("%+v takes %v, want %g s", c.b, got, c.want)
 		}
 	}
+	if got, want := m.Scaled(2).Seconds(&six), 2*m.Seconds(&six); math.Abs(got-want) > 1e-12 {
+		t.Errorf("scaled by 2 it takes %g s, want %g", got, want)
+	}
 	if m.Extrapolated() != 1 {
 		t.Errorf("%d prices were extrapolated, want that of 12 tokens", m.Extrapolated())
 	}
