@@ -15,8 +15,8 @@ import (
 // may be used from every floor.
 var floors = map[string]int{
 	"sim": 0, "hwmodel": 0,
-	"workloads": 1,
-	"policies":  2, "calibrate": 2,
+	"workloads": 1, "infer": 1,
+	"policies": 2, "calibrate": 2,
 	"cluster": 3,
 	"report":  4,
 	"plan":    5, "scenarios": 5, "replay": 5,

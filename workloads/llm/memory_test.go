@@ -115,7 +115,11 @@ func TestWeightsAddUp(t *testing.T) {
 		if m.QKVBias {
 			perHead += 2 * int64(m.HeadDim)
 		}
-		want := m.Params() + extra*copies + int64(m.Layers)*heads*perHead
+		var table int64 // copy of the embedding on the last stage, if the LM head shares it
+		if m.TiedEmbedding && p.Pipeline > 1 {
+			table = int64(m.Vocab) * int64(m.Hidden)
+		}
+		want := m.Params() + table + extra*copies + int64(m.Layers)*heads*perHead
 		if sum != want*int64(m.WeightBytes) {
 			t.Fatalf("%s with %v: %d bytes on all devices, want %d", m.Name, p, sum, want*int64(m.WeightBytes))
 		}

@@ -31,6 +31,7 @@ func TestParamsAreThoseOfTheCheckpoints(t *testing.T) {
 		"qwen2.5-7b":    7_615_616_512,
 		"qwen2.5-72b":   72_706_203_648,
 		"mixtral-8x7b":  46_702_792_704,
+		"orrery-25m":    25_698_816, // that package infer makes
 	}
 	for _, name := range Names() {
 		want, ok := published[name]
