@@ -15,6 +15,7 @@ import (
 //	      + ContextToken*(sum of decode contexts)
 //	      + ChunkContext*(sum over chunks of c*h + c*(c+1)/2)
 //	      + SwapByte*(bytes swapped)/Stages
+//	      + PrefillIteration, if there is any prompt chunk
 //
 // where a chunk of c tokens lies on top of h cached ones: the last product counts
 // query-key pairs, so that cutting a prompt into chunks leaves its sum unchanged.
@@ -26,6 +27,9 @@ type Affine struct {
 	ContextToken float64 `toml:"context_token"` // seconds a token of context of the decodes
 	ChunkContext float64 `toml:"chunk_context"` // seconds a query-key pair of the prompt chunks
 	SwapByte     float64 `toml:"swap_byte"`     // seconds a byte of KV cache swapped
+	// PrefillIteration is what an iteration with prompt chunks takes more, whatever their
+	// length: engines replay recorded graphs for decodes and launch the rest one by one.
+	PrefillIteration float64 `toml:"prefill_iteration"`
 
 	PipelineStages int     `toml:"stages"`        // pipeline stages, 0 counts as 1
 	SendToken      float64 `toml:"send_token"`    // seconds a token handed from stage to stage
@@ -41,7 +45,7 @@ func (a *Affine) Check() error {
 		v    float64
 	}{
 		{"iteration", a.Iteration}, {"prefill_token", a.PrefillToken}, {"sequence", a.Sequence}, {"context_token", a.ContextToken},
-		{"chunk_context", a.ChunkContext}, {"swap_byte", a.SwapByte}, {"send_token", a.SendToken}, {"host", a.HostIteration}, {"host_sequence", a.HostSequence},
+		{"chunk_context", a.ChunkContext}, {"swap_byte", a.SwapByte}, {"prefill_iteration", a.PrefillIteration}, {"send_token", a.SendToken}, {"host", a.HostIteration}, {"host_sequence", a.HostSequence},
 	} {
 		if !(c.v >= 0) || math.IsInf(c.v, 0) {
 			return fmt.Errorf("affine: %s is %g seconds, must be 0 or more", c.name, c.v)
@@ -63,6 +67,9 @@ func (a *Affine) Stages() int { return max(1, a.PipelineStages) }
 func (a *Affine) Stage(_ int, b *Batch) time.Duration {
 	s := a.Iteration + float64(a.PrefillToken*float64(b.ChunkTokens)) + float64(a.Sequence*float64(b.Decodes+b.Chunks))
 	s += float64(a.ContextToken*float64(b.DecodeContext)) + float64(a.ChunkContext*float64(b.ChunkPairs))
+	if b.Chunks > 0 {
+		s += a.PrefillIteration
+	}
 	if b.SwapBytes > 0 {
 		s += float64(a.SwapByte*float64(b.SwapBytes)) / float64(a.Stages())
 	}
