@@ -18,6 +18,7 @@ import (
 type fitFlags struct {
 	out, report, gpu, donor string
 	force                   bool
+	budget, maxSeqs         int // of the engine whose requests were timed
 }
 
 func (a *app) calibrateFitCmd() *cobra.Command {
@@ -30,7 +31,10 @@ not cover is derived from the device's nearest relatives by data sheet, and mark
 as derived. Beside the profile it writes a report: errors on shapes held out of
 the fit, plots of predicted over measured, the worst rows, and errors by size.
 
-The profile is a TOML file that a scenario names as hardware.device.`,
+The profile is a TOML file that a scenario names as hardware.device.
+
+Files with the times of requests, such as orrery replay writes, give the section
+[cost] of a scenario instead: what an iteration of that engine takes.`,
 		Example: `  orrery calibrate fit my-gpu.orrery
   orrery calibrate fit gemm.csv attention_decode.csv --gpu a100_sxm_80g --out my-a100.toml`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -45,6 +49,8 @@ The profile is a TOML file that a scenario names as hardware.device.`,
 	c.Flags().StringVar(&f.report, "report", "", "folder of the report (default the profile's file without .toml, -report)")
 	c.Flags().StringVar(&f.gpu, "gpu", "", "fit the rows of this GPU, if the files hold several")
 	c.Flags().StringVar(&f.donor, "donor", "", "profile to derive from what was not measured (default the nearest relatives)")
+	c.Flags().IntVar(&f.budget, "budget", 0, "token budget of the engine whose requests were timed (default unknown)")
+	c.Flags().IntVar(&f.maxSeqs, "max-seqs", 0, "most sequences that it runs at a time (default unknown)")
 	c.Flags().BoolVar(&f.force, "force", false, "replace a report that is there already")
 	return c
 }
@@ -53,6 +59,9 @@ func (a *app) calibrateFit(ctx context.Context, files []string, f *fitFlags) err
 	m, err := readMeasurements(files)
 	if err != nil {
 		return err
+	}
+	if len(m.Rows) == 0 && len(m.Requests) > 0 {
+		return a.fitRequests(m, files, f)
 	}
 	if f.gpu != "" {
 		if err := m.Only(f.gpu); err != nil {

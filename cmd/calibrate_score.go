@@ -135,7 +135,7 @@ func readMeasurements(files []string) (*calibrate.Measured, error) {
 	for _, o := range calibrate.Operators() {
 		rows += len(m.Rows[o.Name])
 	}
-	if rows == 0 {
+	if rows == 0 && len(m.Requests) == 0 {
 		return nil, badInput{errors.New(strings.Join(files, ", ") + " has no rows of any operator")}
 	}
 	return m, nil
