@@ -10,8 +10,11 @@ import (
 
 // IterationSample is one measured iteration.
 type IterationSample struct {
-	Batch   hwmodel.Batch
-	Seconds float64 // that the devices computed
+	GPU, Model, Engine string // as measurement files name them; they may be empty elsewhere
+	Tensor             int    // tensor-parallel degree
+	Source             string // who measured it
+	Batch              hwmodel.Batch
+	Seconds            float64 // that the devices computed
 }
 
 // The least that FitIterations takes: fewer samples than that say little about

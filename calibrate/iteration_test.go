@@ -3,6 +3,9 @@ package calibrate
 import (
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,7 +47,7 @@ func iterationsOf(n int, seed uint64, noise float64) []IterationSample {
 	for range n {
 		b := drawBatch(rng)
 		t := cliffs(&b) * math.Exp(noise*rng.NormFloat64())
-		samples = append(samples, IterationSample{b, t})
+		samples = append(samples, IterationSample{Batch: b, Seconds: t})
 	}
 	return samples
 }
@@ -133,10 +136,10 @@ func TestFitIterationsRefuses(t *testing.T) {
 	good := iterationsOf(100, 1, 0)
 	for want, samples := range map[string][]IterationSample{
 		"too few":     good[:10],
-		"above 0":     append([]IterationSample{{good[0].Batch, math.NaN()}}, good...),
-		"above 0 ":    append([]IterationSample{{good[0].Batch, -1}}, good...),
-		"no tokens":   append([]IterationSample{{hwmodel.Batch{}, 1}}, good...),
-		"iteration 1": append([]IterationSample{{good[0].Batch, math.Inf(1)}}, good...),
+		"above 0":     append([]IterationSample{{Batch: good[0].Batch, Seconds: math.NaN()}}, good...),
+		"above 0 ":    append([]IterationSample{{Batch: good[0].Batch, Seconds: -1}}, good...),
+		"no tokens":   append([]IterationSample{{Seconds: 1}}, good...),
+		"iteration 1": append([]IterationSample{{Batch: good[0].Batch, Seconds: math.Inf(1)}}, good...),
 	} {
 		if _, err := FitIterations(samples); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(want)) {
 			t.Errorf("error %v, want one about %q", err, want)
@@ -186,4 +189,51 @@ func TestNonNegativeIsOptimal(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Iterations come back from a file as they went in, and files that no measurement
+// wrote are refused with the place.
+func TestIterationsInFiles(t *testing.T) {
+	samples := iterationsOf(40, 4, 0)
+	for i := range samples {
+		s := &samples[i]
+		s.GPU, s.Model, s.Engine, s.Tensor, s.Source = "cpu", "a, model", "orrery", 1, "test"
+		s.Batch.ChunkContext64 = 0 // not in the file
+		s.Seconds = Round(s.Seconds*1e6) * 1e-6
+	}
+	path := filepath.Join(t.TempDir(), "iterations.txt")
+	if err := (&Measured{Iterations: samples}).Write(path); err != nil {
+		t.Fatal(err)
+	}
+	m, err := ReadMeasurements(path)
+	if err != nil || !slices.Equal(m.Iterations, samples) {
+		t.Fatalf("%v\nread    %+v\nwritten %+v", err, m.Iterations, samples)
+	}
+	header := strings.Join(iterationColumns, ",")
+	for line, want := range map[string]string{
+		"cpu,m,,1,1,9,0,0,0,0,0,1,0,me":     "time_us",
+		"cpu,m,,1,1,9,0,0,0,0,0,1,NaN,me":   "time_us",
+		"cpu,m,,1,0,0,0,0,0,0,0,0,5,me":     "no tokens",
+		"cpu,m,,0,1,9,0,0,0,0,0,1,5,me":     "tp",
+		"cpu,m,,1,1.5,9,0,0,0,0,0,1,5,me":   "decodes",
+		"cpu,m,,1,1,0,0,0,0,0,0,1,5,me":     "do not go together",
+		",m,,1,1,9,0,0,0,0,0,1,5,me":        "must be named",
+		"cpu,m,,1,1,9,0,0,0,0,0,1,5":        "13 fields",
+		"cpu,m,,1,1,9,0,0,0,0,0,2,5,me":     "sampled twice",
+		"cpu,m,,1,-1,9,1,3,0,0,0,0,5,me":    "decodes",
+		"cpu,m,,1,1,9,0,0,0,0,0,1,-5,me":    "time_us",
+		"cpu,m,,1,1,9,0,0,0,0,0,1,+Inf,me":  "time_us",
+		"cpu,m,,1,1,9,3,2,0,3,0,1,5,me":     "do not go together",
+		"cpu,m,,1,1,1e99,0,0,0,0,0,1,5,me":  "decode_context",
+		"cpu,m,,1,1,9,0,0,0,0,0,1,5,":       "must be named",
+		"cpu,m,,1,1,9,0,0,0,0,0,1,5,me,too": "15 fields",
+	} {
+		path := filepath.Join(t.TempDir(), "bad.csv")
+		if err := os.WriteFile(path, []byte(header+"\n"+line+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadMeasurements(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "bad.csv:2") {
+			t.Errorf("%s: error %v; want one about %q at bad.csv:2", line, err, want)
+		}
+	}
 }

@@ -31,6 +31,8 @@ type Measured struct {
 	Micro  []Micro
 	// Requests are those of whole runs of an engine, section requests.
 	Requests []Timing
+	// Iterations are whole iterations, section iteration.
+	Iterations []IterationSample
 }
 
 // Fact is a named thing that a measurement file says about itself.
@@ -216,6 +218,8 @@ func (m *Measured) reader(s *sections, name string, header []string) (func([]str
 		return m.microReader(s, header)
 	case isTimings(name, header):
 		return m.timingReader(s, header)
+	case isIterations(name, header):
+		return m.iterationReader(s, header)
 	}
 	o, err := operatorFor(name, header)
 	if err != nil {
@@ -349,6 +353,7 @@ func (m *Measured) Write(path string) error {
 		o.write(f, m.Rows[o.Name])
 	}
 	writeTimings(f, m.Requests)
+	writeIterations(f, m.Iterations)
 	return f.Commit()
 }
 

@@ -115,7 +115,7 @@ runs. A scenario file says what is served, on what, to whom; start with
 	}
 	verbs := []*cobra.Command{
 		a.runCmd(), a.compareCmd(), a.capacityCmd(), a.paperCmd(),
-		a.calibrateCmd(),
+		a.calibrateCmd(), a.validateCmd(),
 		a.replayCmd(),
 		a.listCmd(), a.completionCmd(), a.versionCmd(),
 	}

@@ -10,6 +10,7 @@ import (
 	"orrery/policies/batch"
 	"orrery/report"
 	"orrery/sim"
+	"orrery/workloads/llm"
 	"orrery/workloads/trace"
 )
 
@@ -164,4 +165,10 @@ func (s *Scenario) policyText() string {
 		text += ", route " + s.Policy.Route
 	}
 	return text
+}
+
+// Replica returns what a replica of the scenario is, for who builds a real one: the
+// model it serves, nil if the scenario names none, and its KV memory.
+func (s *Scenario) Replica() (model *llm.Model, kvBlocks int64, blockTokens int) {
+	return s.model, s.blocks, s.Hardware.BlockTokens
 }

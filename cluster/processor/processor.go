@@ -12,22 +12,16 @@ import (
 	"time"
 
 	"orrery/cluster"
+	"orrery/infer"
 	"orrery/sim"
 )
 
-// Part is what one sequence computes in a step of a model: a chunk of its prompt, or
-// the one token to decode. Sample asks for its next token.
-type Part struct {
-	Slot   int
-	Tokens []int32
-	Sample bool
-}
-
-// Model is a text model with paged KV memory for sequences in slots.
+// Model is a text model with paged KV memory for sequences in slots, such as
+// [infer.Model].
 type Model interface {
 	// Step computes one iteration over any mix of parts and returns the next token
 	// of each part with Sample, in order.
-	Step(ctx context.Context, parts []Part) (next []int32, err error)
+	Step(ctx context.Context, parts []infer.Part) (next []int32, err error)
 	// Free gives back the KV memory of a slot.
 	Free(slot int)
 }
@@ -39,7 +33,7 @@ type Executor struct {
 	vocab int32
 	seed  uint64
 	seqs  map[int32]*sequence // by slot
-	parts []Part
+	parts []infer.Part
 }
 
 // sequence is a request in a slot.
@@ -89,19 +83,19 @@ func (e *Executor) free(slots []int32) {
 }
 
 // part looks up the tokens of a part.
-func (e *Executor) part(p *cluster.ExecPart) (Part, error) {
+func (e *Executor) part(p *cluster.ExecPart) (infer.Part, error) {
 	q := e.seqs[p.Slot]
 	if q == nil || q.request != p.Request {
 		if q != nil && q.cached > 0 {
-			return Part{}, fmt.Errorf("processor: slot %d is given to request %d but holds %d tokens of request %d", p.Slot, p.Request, q.cached, q.request)
+			return infer.Part{}, fmt.Errorf("processor: slot %d is given to request %d but holds %d tokens of request %d", p.Slot, p.Request, q.cached, q.request)
 		}
 		q = e.admit(p)
 	}
 	end := int(p.Before) + int(p.Tokens)
 	if q.cached != p.Before || end > len(q.tokens) {
-		return Part{}, fmt.Errorf("processor: request %d computes tokens %d to %d, but has %d in memory and %d in all", p.Request, p.Before, end, q.cached, len(q.tokens))
+		return infer.Part{}, fmt.Errorf("processor: request %d computes tokens %d to %d, but has %d in memory and %d in all", p.Request, p.Before, end, q.cached, len(q.tokens))
 	}
-	return Part{Slot: int(p.Slot), Tokens: q.tokens[p.Before:end], Sample: p.Sample}, nil
+	return infer.Part{Slot: int(p.Slot), Tokens: q.tokens[p.Before:end], Sample: p.Sample}, nil
 }
 
 // admit draws the prompt of a request.

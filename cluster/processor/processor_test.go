@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"orrery/cluster"
+	"orrery/infer"
 	"orrery/policies/batch"
 	"orrery/sim"
 	"orrery/workloads"
@@ -34,7 +35,7 @@ type hasher struct {
 	freed int
 }
 
-func (h *hasher) Step(_ context.Context, parts []Part) (next []int32, err error) {
+func (h *hasher) Step(_ context.Context, parts []infer.Part) (next []int32, err error) {
 	time.Sleep(time.Millisecond)
 	for _, p := range parts {
 		h.slots[p.Slot] = append(h.slots[p.Slot], p.Tokens...)
@@ -128,8 +129,8 @@ func TestAnswersDoNotDependOnThePolicy(t *testing.T) {
 // mute is a Model that samples nothing, or fails.
 type mute struct{ err error }
 
-func (m mute) Step(context.Context, []Part) ([]int32, error) { return nil, m.err }
-func (mute) Free(int)                                        {}
+func (m mute) Step(context.Context, []infer.Part) ([]int32, error) { return nil, m.err }
+func (mute) Free(int)                                              {}
 
 // What does not add up is an error that says so.
 func TestExecutorRefuses(t *testing.T) {

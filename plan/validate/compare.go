@@ -2,6 +2,7 @@ package validate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -25,8 +26,8 @@ var DefaultLimits = Limits{TTFT: 0.15, TBT: 0.10, Throughput: 0.05}
 // Verdict says what came of a figure.
 type Verdict string
 
-// The verdicts. Noisy is given where the simulation misses the limit but two real
-// runs differ by more than the limit themselves, so that the miss proves nothing.
+// The verdicts. Noisy is given where the simulation misses the limit but the real
+// machine differs from itself by more than the limit, so that the miss proves nothing.
 const (
 	OK       Verdict = "ok"
 	Off      Verdict = "off"
@@ -162,7 +163,7 @@ func (v *validation) report(ctx context.Context) (*Report, error) {
 				}
 			}
 			load.Policies = append(load.Policies, p)
-			r.runs = append(r.runs, plotted{l.share, p.Name, l.real[s][0].result, simulated[0].result})
+			r.runs = append(r.runs, plotted{l.share, p.Name, l.real[s][0].result, simulated[0].mean.result})
 		}
 		load.Orders = orders(load.Policies)
 		for _, o := range load.Orders {
@@ -174,17 +175,31 @@ func (v *validation) report(ctx context.Context) (*Report, error) {
 	return r, nil
 }
 
+// simulated are the simulations of one real run: at the speed that the machine had
+// before it, at that which it had after, and at their mean.
+type simulated struct{ before, after, mean *outcome }
+
 // simulate simulates what was really run, each repetition at the speed that the machine
 // had.
-func (v *validation) simulate(ctx context.Context, l *load, subject int) ([]*outcome, error) {
-	var out []*outcome
+func (v *validation) simulate(ctx context.Context, l *load, subject int) ([]simulated, error) {
+	var out []simulated
 	for _, real := range l.real[subject] {
-		o, err := v.run(ctx, l, subject, v.cost.Scaled(real.speed))
-		if err != nil {
+		at := func(slowness float64) (*outcome, error) {
+			o, err := v.run(ctx, l, subject, v.cost.Scaled(slowness))
+			if err == nil {
+				o.slowness = [2]float64{slowness, slowness}
+			}
+			return o, err
+		}
+		var s simulated
+		var errs [3]error
+		s.before, errs[0] = at(real.slowness[0])
+		s.after, errs[1] = at(real.slowness[1])
+		s.mean, errs[2] = at(mean(real.slowness[:]))
+		if err := errors.Join(errs[:]...); err != nil {
 			return nil, err
 		}
-		o.speed = real.speed
-		out = append(out, o)
+		out = append(out, s)
 	}
 	return out, nil
 }
@@ -210,40 +225,28 @@ func (r *Report) count(v Verdict) {
 }
 
 // policy compares the runs of one policy at one load.
-func (v *validation) policy(name string, real, simulated []*outcome) Policy {
+func (v *validation) policy(name string, real []*outcome, sims []simulated) Policy {
 	p := Policy{Name: name}
 	var all []priced
 	var busy float64
 	for i, run := range real {
 		p.Real = append(p.Real, summary(run))
-		p.Simulated = append(p.Simulated, summary(simulated[i]))
+		p.Simulated = append(p.Simulated, summary(sims[i].mean))
 		busy += float64(run.result.Load.BusyShare) / float64(len(real))
 		for _, it := range run.iterations {
-			all = append(all, priced{it, run.speed * v.cost.Seconds(&it.batch)})
+			all = append(all, priced{it, mean(run.slowness[:]) * v.cost.Seconds(&it.batch)})
 		}
 	}
 	p.RealBusy = report.Number(busy)
 	p.Shapes = shapes(all)
 	for _, m := range metrics {
-		limit := 0.0
-		if m.limit != nil {
-			limit = m.limit(&v.Limits)
-		}
-		p.Lines = append(p.Lines, line(m.name, figures(real, m), figures(simulated, m), limit))
+		p.Lines = append(p.Lines, m.line(real, sims, &v.Limits))
 	}
 	return p
 }
 
-func figures(runs []*outcome, m metric) []float64 {
-	out := make([]float64, len(runs))
-	for i, run := range runs {
-		out[i] = float64(m.get(run.result))
-	}
-	return out
-}
-
 func summary(o *outcome) Summary {
-	return Summary{report.Number(o.speed), o.end.Seconds(), o.result.Latency, o.result.Throughput, o.result.Iterations}
+	return Summary{report.Number(mean(o.slowness[:])), o.end.Seconds(), o.result.Latency, o.result.Throughput, o.result.Iterations}
 }
 
 func mean(v []float64) float64 {
@@ -254,10 +257,28 @@ func mean(v []float64) float64 {
 	return sum / float64(len(v))
 }
 
-// line compares what several real runs say with what their simulations say.
-func line(name string, real, simulated []float64, limit float64) Line {
-	r, s := mean(real), mean(simulated)
-	err, noise := s/r-1, (slices.Max(real)-slices.Min(real))/r
+// line compares what several real runs say of a figure with what their simulations
+// say.
+func (m *metric) line(real []*outcome, sims []simulated, limits *Limits) Line {
+	var ran, said []float64
+	drift := 0.0
+	for i, run := range real {
+		ran = append(ran, float64(m.get(run.result)))
+		s := &sims[i]
+		said = append(said, float64(m.get(s.mean.result)))
+		drift = max(drift, math.Abs(float64(m.get(s.after.result)-m.get(s.before.result)))/said[i])
+	}
+	limit := 0.0
+	if m.limit != nil {
+		limit = m.limit(limits)
+	}
+	return judge(m.name, ran, said, drift, limit)
+}
+
+// judge makes the line of a figure that real runs and simulations gave.
+func judge(name string, ran, said []float64, drift, limit float64) Line {
+	r, s := mean(ran), mean(said)
+	err, noise := s/r-1, max(drift, (slices.Max(ran)-slices.Min(ran))/r)
 	l := Line{Metric: name, Real: report.Number(r), Simulated: report.Number(s), Error: report.Number(err), Noise: report.Number(noise), Limit: limit}
 	switch {
 	case limit == 0:

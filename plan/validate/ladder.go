@@ -18,6 +18,7 @@ import (
 // is met, in all mixes: not those of a run, but those that runs lie between.
 type ladder struct {
 	machine  Machine
+	seed     uint64
 	rng      *rand.Rand
 	maxSeqs  int
 	maxChunk int // tokens of prompts in an iteration
@@ -29,8 +30,12 @@ type ladder struct {
 	wanted  int   // sequences to hold at present
 	left    int   // iterations until that changes
 	samples []calibrate.IterationSample
-	slices  []int // where each stretch of samples begins
+	gauges  []gauge
 }
+
+// gauge is a stretch of samples that is measured over and over with the same
+// iterations, to follow the speed of the machine.
+type gauge struct{ from, to int }
 
 // rung is a sequence of the ladder; the zero rung is empty.
 type rung struct {
@@ -40,7 +45,7 @@ type rung struct {
 
 // newLadder returns a ladder over what the subjects may do.
 func newLadder(m Machine, subjects []Subject, seed uint64) (*ladder, error) {
-	l := &ladder{machine: m, rng: sim.Stream(seed, "ladder")}
+	l := &ladder{machine: m, seed: seed, rng: sim.Stream(seed, "ladder")}
 	for _, s := range subjects {
 		t, err := s.Build(1, 1, seed)
 		if err != nil {
@@ -66,13 +71,13 @@ func newLadder(m Machine, subjects []Subject, seed uint64) (*ladder, error) {
 	return l, nil
 }
 
-// measure runs iterations for a while. The machine holds nothing before.
-func (l *ladder) measure(ctx context.Context, d time.Duration) error {
-	l.slices = append(l.slices, len(l.samples))
+// measure runs iterations for a while, at most n if that is above 0. The machine holds
+// nothing before.
+func (l *ladder) measure(ctx context.Context, d time.Duration, n int) error {
 	clear(l.slots)
 	l.freed = l.freed[:0]
 	l.left = 0
-	for begun := time.Now(); time.Since(begun) < d; {
+	for begun, i := time.Now(), 0; time.Since(begun) < d && (n == 0 || i < n); i++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -86,20 +91,29 @@ func (l *ladder) measure(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// speed returns how long the samples of some stretches took over what a cost model
+// gauge measures the iterations of the first gauge again, which are those of about d.
+func (l *ladder) gauge(ctx context.Context, d time.Duration) error {
+	l.rng = sim.Stream(l.seed, "gauge")
+	g := gauge{from: len(l.samples)}
+	n := 0
+	if len(l.gauges) > 0 {
+		n = l.gauges[0].to - l.gauges[0].from
+		d *= 4 // should the machine be slower now
+	}
+	err := l.measure(ctx, d, n)
+	g.to = len(l.samples)
+	l.gauges = append(l.gauges, g)
+	return err
+}
+
+// slowness returns how long the iterations of a gauge took over what a cost model
 // says of them. A stall counts for four times its price at most, as in the fit.
-func (l *ladder) speed(cost *hwmodel.Measured, stretches []int) float64 {
+func (l *ladder) slowness(cost *hwmodel.Measured, k int) float64 {
 	var took, said float64
-	for _, k := range stretches {
-		end := len(l.samples)
-		if k+1 < len(l.slices) {
-			end = l.slices[k+1]
-		}
-		for i := l.slices[k]; i < end; i++ {
-			p := cost.Seconds(&l.samples[i].Batch)
-			said += p
-			took += min(l.samples[i].Seconds, 4*p)
-		}
+	for _, s := range l.samples[l.gauges[k].from:l.gauges[k].to] {
+		p := cost.Seconds(&s.Batch)
+		said += p
+		took += min(s.Seconds, 4*p)
 	}
 	if said == 0 {
 		return 1

@@ -61,6 +61,9 @@ type Options struct {
 	Progress func(what string, done, total time.Duration)
 }
 
+// Check returns an error unless the options make sense.
+func (o Options) Check() error { return o.fill() }
+
 func (o *Options) fill() error {
 	if o.Loads == nil {
 		o.Loads = []float64{0.5, 0.9}
@@ -131,8 +134,9 @@ type outcome struct {
 	result     *report.Result
 	iterations []iteration
 	end        sim.Time
-	slices     [2]int  // of a real run: the measurements before and after it
-	speed      float64 // what they took over what the cost model says of them
+	// slowness is that of the machine before and after a real run, or that at which a
+	// run was simulated.
+	slowness [2]float64
 }
 
 // measure calibrates and then really runs everything. Calibration goes on between the
@@ -149,7 +153,7 @@ func (v *validation) measure(ctx context.Context) error {
 		return err
 	}
 	slice := v.Calibration * 2 / 3 / time.Duration(runs+1)
-	if err := v.climb(ctx, slice); err != nil {
+	if err := v.gauge(ctx, slice); err != nil {
 		return err
 	}
 	for range v.Repeats {
@@ -161,21 +165,21 @@ func (v *validation) measure(ctx context.Context) error {
 					return err
 				}
 				v.loads[i].real[s] = append(v.loads[i].real[s], out)
-				if err := v.climb(ctx, slice); err != nil {
+				if err := v.gauge(ctx, slice); err != nil {
 					return err
 				}
-				last := len(v.ladder.slices) - 1
-				out.slices = [2]int{last - 1, last}
 			}
 		}
 	}
 	if err := v.fit(); err != nil {
 		return err
 	}
-	for i := range v.loads {
-		for _, runs := range v.loads[i].real {
-			for _, run := range runs {
-				run.speed = v.ladder.speed(v.cost, run.slices[:])
+	k := 0 // the gauge before the run, in the order of the loops above
+	for r := range v.Repeats {
+		for i := range v.loads {
+			for s := range v.subjects {
+				v.loads[i].real[s][r].slowness = [2]float64{v.ladder.slowness(v.cost, k), v.ladder.slowness(v.cost, k+1)}
+				k++
 			}
 		}
 	}
@@ -189,16 +193,20 @@ func (v *validation) calibrate(ctx context.Context) error {
 		return err
 	}
 	v.tell("calibrating")
-	if err := v.climb(ctx, v.Calibration/3); err != nil {
+	v.machine.Reset()
+	if err := v.ladder.measure(ctx, v.Calibration/3, 0); err != nil {
+		return err
+	}
+	if err := v.probeHost(ctx); err != nil {
 		return err
 	}
 	return v.fit()
 }
 
-// climb measures iterations for a while, and then the host.
-func (v *validation) climb(ctx context.Context, d time.Duration) error {
+// gauge measures the speed of the machine, and its host.
+func (v *validation) gauge(ctx context.Context, d time.Duration) error {
 	v.machine.Reset()
-	if err := v.ladder.measure(ctx, d); err != nil {
+	if err := v.ladder.gauge(ctx, d); err != nil {
 		return err
 	}
 	return v.probeHost(ctx)

@@ -1,0 +1,171 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"orrery/cluster/processor"
+	"orrery/infer"
+	"orrery/plan/validate"
+	"orrery/scenarios"
+	"orrery/workloads/llm"
+)
+
+// defaultValidation is the scenario of validate if none is named.
+const defaultValidation = "cpu"
+
+type validateFlags struct {
+	common
+	options validate.Options
+	blas    string
+	threads int
+}
+
+// validateAnswer is what validate writes and, with --json, prints.
+type validateAnswer struct {
+	question
+	Machine string `json:"machine"`
+	*validate.Report
+}
+
+func (a *app) validateCmd() *cobra.Command {
+	var f validateFlags
+	c := &cobra.Command{
+		Use:   "validate [SCENARIO]",
+		Short: "Run a scenario simulated and for real, and compare",
+		Long: `Validate runs the model of a scenario on this machine's processor, with random
+weights, under the scenario's policies and with the scenario's lengths, and
+simulates the same requests under the same policies. The simulator's prices come
+from iterations of other sequences that are measured on the machine between the runs.
+Each run is repeated; where the repetitions differ by more than the limit of a
+figure, the machine is too noisy to judge it: stop what else is running.
+
+Loads are shares of the rate at which the policy that serves least keeps up.`,
+		Example: `  orrery validate
+  orrery validate cpu --loads 0.7 --length 20s
+  orrery validate my.toml --blas openblas --json`,
+		Args: scenarioArgs(0, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			name := defaultValidation
+			if len(args) == 1 {
+				name = args[0]
+			}
+			return a.validate(c.Context(), name, &f)
+		},
+	}
+	f.add(c, "")
+	fs, o := c.Flags(), &f.options
+	fs.Float64SliceVar(&o.Loads, "loads", []float64{0.5, 0.9}, "shares of the capacity to run at")
+	fs.DurationVar(&o.Length, "length", 3*time.Second, "how long requests arrive in each run")
+	fs.DurationVar(&o.Calibration, "calibration", 15*time.Second, "how long iterations are measured, in all")
+	fs.IntVar(&o.Repeats, "repeats", 2, "real runs of each policy at each load, 2 or more")
+	fs.StringVar(&f.blas, "blas", "auto", "gonum, openblas, or auto for OpenBLAS where it is installed")
+	fs.IntVar(&f.threads, "threads", 1, "threads that compute; one leaves the others to the rest of the machine")
+	return c
+}
+
+func (a *app) validate(ctx context.Context, name string, f *validateFlags) error {
+	subjects, err := f.subjects([]string{name}, nil)
+	if err != nil {
+		return err
+	}
+	first := subjects[0].scenario
+	machine, text, err := realMachine(first, f.blas, f.threads)
+	if err != nil {
+		return badInput{err}
+	}
+	o := f.options
+	o.Seed = first.Seed
+	if err := o.Check(); err != nil {
+		return badInput{err}
+	}
+	answer := &validateAnswer{question: newQuestion("validate", subjects, []uint64{first.Seed}), Machine: text}
+	folder, err := f.folder(time.Now(), answer.RunID)
+	if err != nil {
+		return err
+	}
+	defer folder.Abort()
+
+	bar := a.newProgress("validating")
+	o.Progress = func(_ string, done, total time.Duration) { bar.set(int64(done), int64(total)) }
+	answer.Report, err = validate.Run(ctx, machine, validationSubjects(subjects), o)
+	bar.end()
+	if ctx.Err() != nil {
+		return errNothing
+	}
+	if err != nil {
+		return err
+	}
+	table := fmt.Sprintf("%s on %s\n%s", first.Name, text, answer.Text())
+	for _, p := range answer.Plots() {
+		folder.Plot(p)
+	}
+	if err := keep(folder, subjects, answer, table); err != nil {
+		return err
+	}
+	return a.show(answer, table, f.json, folder.Path())
+}
+
+// validationSubjects wires scenarios for validation, at any rate.
+func validationSubjects(subjects []subject) []validate.Subject {
+	out := make([]validate.Subject, len(subjects))
+	for i, s := range subjects {
+		out[i] = validate.Subject{Name: s.label, Build: func(rate float64, n int64, seed uint64) (*validate.Trial, error) {
+			at, err := s.scenario.AtRate(rate)
+			if err != nil {
+				return nil, err
+			}
+			if at, err = at.With(fmt.Sprintf("traffic.requests=%d", n)); err != nil {
+				return nil, err
+			}
+			e, err := at.Build(seed)
+			if err != nil {
+				return nil, err
+			}
+			return &validate.Trial{Config: e.Config, Specs: e.Specs, SLO: e.SLO, Close: e.Close}, nil
+		}}
+	}
+	return out
+}
+
+// realMachine returns an executor for the model of a scenario on this processor, and
+// says in words what it is.
+func realMachine(s *scenarios.Scenario, blas string, threads int) (*processor.Executor, string, error) {
+	model, blocks, blockTokens := s.Replica()
+	if model == nil {
+		return nil, "", fmt.Errorf("%s names no model to run; want model.name, such as orrery-25m", s.Name)
+	}
+	if err := runnable(model); err != nil {
+		return nil, "", err
+	}
+	m, err := infer.New(infer.Config{
+		Layers: model.Layers, Hidden: model.Hidden, Heads: model.Heads, KVHeads: model.KVHeads, HeadDim: model.HeadDim,
+		Intermediate: model.Intermediate, Vocab: model.Vocab,
+		BlockTokens: blockTokens, Blocks: int(blocks), BLAS: blas, Threads: threads, Seed: s.Seed,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	text := fmt.Sprintf("%s with random weights, %d of %d processors (%s), BLAS %s", model.Name, m.Threads(), runtime.NumCPU(), runtime.GOARCH, m.BLAS())
+	return processor.New(m, model.Vocab, s.Seed), text, nil
+}
+
+// runnable refuses shapes that the executor has no operators for.
+func runnable(m *llm.Model) error {
+	for _, f := range []struct {
+		what string
+		has  bool
+	}{
+		{"experts", m.Experts > 0}, {"a sliding window", m.SlidingWindow > 0}, {"biases", m.QKVBias || m.OutBias || m.MLPBias},
+		{"an MLP without gate", !m.Gated}, {"parallel blocks", m.ParallelBlock}, {"norms of heads", m.QKNorm},
+	} {
+		if f.has {
+			return fmt.Errorf("%s has %s, which the executor does not compute; want a model of Llama's shape, such as orrery-25m", m.Name, f.what)
+		}
+	}
+	return nil
+}
