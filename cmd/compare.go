@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,17 +38,21 @@ type compareAnswer struct {
 func (a *app) compareCmd() *cobra.Command {
 	var f compareFlags
 	c := &cobra.Command{
-		Use:   "compare SCENARIO...",
+		Use:   "compare SCENARIO|FOLDER...",
 		Short: "Put settings beside each other under the same traffic",
 		Long: `Compare runs several settings with the same seeds, so that all of them meet the
 same requests at the same times, and prints for each metric the mean over the
 seeds and the change from the first setting, seed by seed, with 95 % intervals.
 The settings are the variants that the scenario has in its [compare] section,
-or those of --vary, or several scenarios.`,
+or those of --vary, or several scenarios.
+
+A folder of results stands beside them as it is: what a real server did (see
+replay), or an earlier run.`,
 		Example: `  orrery compare vllm-vs-sarathi
   orrery compare quickstart --vary policy.batch=vllm,sarathi,vllm-v1
   orrery compare quickstart --vary policy.budget=512,2048 --rates 1,2,3,4 --seeds 3
-  orrery compare a.toml b.toml --json`,
+  orrery compare a.toml b.toml --json
+  orrery compare results/measured my.toml`,
 		Args: scenarioArgs(1, 0),
 		RunE: func(c *cobra.Command, args []string) error { return a.compare(c.Context(), args, &f) },
 	}
@@ -71,7 +76,10 @@ func (a *app) compare(ctx context.Context, args []string, f *compareFlags) error
 		}
 	}
 	first := subjects[0].scenario
-	seeds := f.replications(first, first.Compare.Seeds)
+	seeds := f.seedsFor(subjects)
+	if len(f.rates) > 0 && anyKept(subjects) {
+		return inputErrorf("--rates runs every setting at several rates; want scenarios with it, not folders of results")
+	}
 	answer := &compareAnswer{question: newQuestion("compare", subjects, seeds), Curves: []curve{}}
 	folder, err := f.folder(time.Now(), answer.RunID)
 	if err != nil {
@@ -92,7 +100,7 @@ func (a *app) compare(ctx context.Context, args []string, f *compareFlags) error
 			return err
 		}
 	}
-	text := answer.text(first)
+	text := answer.text(first) + keptText(subjects)
 	for _, p := range comparePlots(subjects, results, answer) {
 		folder.Plot(p)
 	}
@@ -121,6 +129,12 @@ func (a *app) compareRuns(ctx context.Context, subjects []subject, seeds []uint6
 	kept := make(map[run]*report.Metrics)
 	variants := make([]plan.Variant, len(subjects))
 	for i, s := range subjects {
+		if s.kept != nil {
+			variants[i] = plan.Variant{Name: s.label, Run: func(context.Context, uint64) (plan.Observation, error) {
+				return plan.Observe(s.kept), nil
+			}}
+			continue
+		}
 		variants[i] = plan.Variant{Name: s.label, Run: func(ctx context.Context, seed uint64) (plan.Observation, error) {
 			m, err := measure(ctx, s.scenario, seed, scenarios.Options{})
 			if err != nil {
@@ -142,6 +156,9 @@ func (a *app) compareRuns(ctx context.Context, subjects []subject, seeds []uint6
 	}
 	results := make([]*report.Result, len(subjects))
 	for i := range subjects {
+		if results[i] = subjects[i].kept; results[i] != nil {
+			continue
+		}
 		var all *report.Metrics
 		for _, seed := range answer.Comparison.Seeds {
 			if m := kept[run{i, seed}]; all == nil {
@@ -181,5 +198,51 @@ func (c *compareAnswer) text(first *scenarios.Scenario) string {
 		fmt.Fprintf(&b, "PARTIAL: interrupted; %d of %d seeds are complete\n", len(c.Comparison.Seeds), len(c.Seeds))
 	}
 	fmt.Fprintf(&b, "\n%s", c.Comparison.Text())
+	return b.String()
+}
+
+// seedsFor returns the seeds to compare with: beside a run that is over its own, which
+// gives the others the same arrivals, unless more are asked for.
+func (f *compareFlags) seedsFor(subjects []subject) []uint64 {
+	first := subjects[0].scenario
+	i := slices.IndexFunc(subjects, func(s subject) bool { return s.kept != nil })
+	if i < 0 {
+		return f.replications(first, first.Compare.Seeds)
+	}
+	n := max(f.seeds, 1)
+	if !slices.ContainsFunc(subjects, func(s subject) bool { return s.kept == nil }) {
+		n = 1 // there is nothing to run
+	}
+	seeds := make([]uint64, n)
+	for k := range seeds {
+		seeds[k] = subjects[i].kept.Seed + uint64(k)
+	}
+	return seeds
+}
+
+func anyKept(subjects []subject) bool {
+	return slices.ContainsFunc(subjects, func(s subject) bool { return s.kept != nil })
+}
+
+// keptText says what the settings are that were not run.
+func keptText(subjects []subject) string {
+	var b strings.Builder
+	for _, s := range subjects {
+		switch {
+		case s.kept == nil:
+			continue
+		case s.kept.Measurement == nil:
+			fmt.Fprintf(&b, "%q is of a run that is over, seed %d", s.label, s.kept.Seed)
+		default:
+			fmt.Fprintf(&b, "%q was measured at %s, %s, seed %d", s.label, s.kept.Measurement.Target, s.kept.Measurement.Began, s.kept.Seed)
+			if !s.kept.Measurement.Trusted {
+				b.WriteString("; its load generator was too late to be trusted")
+			}
+		}
+		if s.kept.Partial {
+			b.WriteString("; it is partial")
+		}
+		b.WriteByte('\n')
+	}
 	return b.String()
 }

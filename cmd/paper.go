@@ -109,7 +109,7 @@ func (a *app) paper(ctx context.Context, args []string, f *paperFlags) error {
 			if err != nil {
 				return err
 			}
-			subjects = append(subjects, subject{name + " " + v.Label, v.Scenario})
+			subjects = append(subjects, subject{label: name + " " + v.Label, scenario: v.Scenario})
 			answer.Cells = append(answer.Cells, paperCell{Scenario: name, System: c.system, SLO: c.slo, Published: theirs.of(c), Error: report.None})
 		}
 	}

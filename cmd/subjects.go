@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,6 +17,9 @@ import (
 type subject struct {
 	label    string
 	scenario *scenarios.Scenario
+	// kept is the result of a run that is over, of a folder of results, nil if the scenario
+	// is to be run.
+	kept *report.Result
 }
 
 // subjects returns the settings to ask about: every scenario named, each with every
@@ -27,13 +32,21 @@ func (f *common) subjects(args, vary []string) ([]subject, error) {
 	}
 	var out []subject
 	for _, name := range args {
+		if isFolder(name) {
+			s, err := keptSubject(name)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, s)
+			continue
+		}
 		s, err := f.load(name)
 		if err != nil {
 			return nil, err
 		}
 		if len(args) == 1 && len(axes) == 0 && len(s.Variants()) > 0 {
 			for _, v := range s.Variants() {
-				out = append(out, subject{v.Label, v.Scenario})
+				out = append(out, subject{label: v.Label, scenario: v.Scenario})
 			}
 			return out, unequal(out)
 		}
@@ -53,10 +66,29 @@ func (f *common) subjects(args, vary []string) ([]subject, error) {
 			case len(args) > 1:
 				label = s.Name + ", " + label
 			}
-			out = append(out, subject{label, v})
+			out = append(out, subject{label: label, scenario: v})
 		}
 	}
 	return out, unequal(out)
+}
+
+// isFolder tells whether a name is that of a folder: of results, for scenarios are files.
+func isFolder(name string) bool {
+	s, err := os.Stat(name)
+	return err == nil && s.IsDir()
+}
+
+// keptSubject returns what a folder of results holds, by the folder's name.
+func keptSubject(folder string) (subject, error) {
+	r, err := report.ReadResult(folder)
+	if err != nil {
+		return subject{}, badInput{err}
+	}
+	s, err := scenarios.Load(filepath.Join(folder, report.ScenarioFile))
+	if err != nil {
+		return subject{}, err
+	}
+	return subject{label: filepath.Base(filepath.Clean(folder)), scenario: s, kept: r}, nil
 }
 
 // unequal returns an error if two subjects have the same name.
@@ -151,6 +183,9 @@ func questionID(verb string, subjects []subject, seeds []uint64) string {
 	text := fmt.Sprintln(verb, seeds)
 	for _, s := range subjects {
 		text += fmt.Sprintln(s.label, s.scenario.RunID(s.scenario.Seed))
+		if s.kept != nil && s.kept.Measurement != nil {
+			text += fmt.Sprintln(s.kept.Measurement.Began)
+		}
 	}
 	return uuid.NewSHA1(questions, []byte(text)).String()
 }
