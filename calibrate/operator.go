@@ -46,7 +46,7 @@ type NamedFit struct {
 
 // operators lists every operator, in the order of reports. Each is defined in the
 // file that fits it.
-var operators = []*Operator{}
+var operators = []*Operator{elementwise, rownorm}
 
 // Operators returns every operator, in the order of reports.
 func Operators() []*Operator { return slices.Clone(operators) }

@@ -17,7 +17,6 @@ type Recipe struct {
 
 	GEMM     []string // sources
 	Clean    []string // of them, those that time the kernel alone
-	Rowwise  string   // source
 	Backends []Backend
 	Experts  string // source
 	Spread   string // token-to-expert distribution in the data
@@ -38,7 +37,7 @@ var Recipes = []Recipe{
 	{
 		Device: "a100-sxm-80gb", GPU: "a100_sxm_80g",
 		GEMM: []string{"aic-vllm", "aic-sglang", "aic-trtllm", "vidur"}, Clean: []string{"aic-vllm", "aic-sglang", "aic-trtllm"},
-		Rowwise: "vidur", Experts: "aic-vllm", Spread: "power_law_1.01",
+		Experts: "aic-vllm", Spread: "power_law_1.01",
 		Backends: []Backend{
 			{Name: "fa2-gqa", Source: "vidur"},
 			{Name: "fa2", Prefill: "fa2-gqa", Rows: 64},
@@ -52,14 +51,14 @@ var Recipes = []Recipe{
 	{
 		Device: "h100-sxm-80gb", GPU: "h100_sxm", Donor: "a100-sxm-80gb",
 		GEMM: []string{"aic-vllm", "aic-trtllm", "vidur"}, Clean: []string{"aic-vllm", "aic-trtllm"},
-		Rowwise: "vidur", Experts: "aic-vllm", Spread: "balanced",
+		Experts: "aic-vllm", Spread: "balanced",
 		Backends: []Backend{
 			{Name: "vllm", Source: "aic-vllm"},
 		},
 	},
 	{
 		Device: "a40-48gb", GPU: "a40", Donor: "a100-sxm-80gb",
-		GEMM: []string{"vidur"}, Clean: []string{"vidur"}, Rowwise: "vidur",
+		GEMM: []string{"vidur"}, Clean: []string{"vidur"},
 	},
 }
 
@@ -105,7 +104,7 @@ func (r *Recipe) Fit(data string, donors []*hwmodel.Profile) (*hwmodel.Profile, 
 			return p, nil
 		}
 	}
-	for _, step := range []func(string, *hwmodel.Profile) error{r.fitGEMM, r.fitRowwise, r.fitAttention, r.fitExperts, r.fitLinks} {
+	for _, step := range []func(string, *hwmodel.Profile) error{r.fitGEMM, r.fitAttention, r.fitExperts, r.fitLinks} {
 		if err := step(data, p); err != nil {
 			return nil, err
 		}
@@ -116,8 +115,8 @@ func (r *Recipe) Fit(data string, donors []*hwmodel.Profile) (*hwmodel.Profile, 
 // borrow copies the donor's constants, all of them shares of a peak or times at
 // the start of a kernel, and marks them as derived.
 func borrow(p, donor *hwmodel.Profile) {
-	p.GEMM, p.Grouped, p.Rowwise = donor.GEMM, donor.Grouped, donor.Rowwise
-	fits := []*hwmodel.Fit{&p.GEMM.Fit, &p.Grouped.Fit, &p.Rowwise.Norm.Fit, &p.Rowwise.Activation.Fit, &p.Rowwise.Rotary.Fit, &p.Rowwise.Add.Fit}
+	p.GEMM, p.Grouped = donor.GEMM, donor.Grouped
+	fits := []*hwmodel.Fit{&p.GEMM.Fit, &p.Grouped.Fit}
 	for _, f := range fits {
 		*f = derived(donor.Device.Name, *f)
 	}
@@ -151,34 +150,6 @@ func (r *Recipe) fitGEMM(data string, p *hwmodel.Profile) error {
 	}
 	g.Source = fmt.Sprintf("16-bit products measured by %v, each source weighing the same", r.GEMM)
 	p.GEMM = *g
-	return nil
-}
-
-func (r *Recipe) fitRowwise(data string, p *hwmodel.Profile) error {
-	if r.Rowwise == "" {
-		return nil
-	}
-	for _, s := range []struct {
-		name      string
-		functions []string
-		into      *hwmodel.Stream
-	}{
-		{"norm", []string{"rmsnorm", "layernorm"}, &p.Rowwise.Norm},
-		{"activation", []string{"silu_mul", "gelu"}, &p.Rowwise.Activation},
-		{"rotary", []string{"rope"}, &p.Rowwise.Rotary},
-		{"add", []string{"add"}, &p.Rowwise.Add},
-	} {
-		rows, err := StreamRows(data, r.GPU, r.Rowwise, s.functions)
-		if err != nil {
-			return err
-		}
-		fit, err := FitStream(&p.Device, s.name, rows)
-		if err != nil {
-			return err
-		}
-		fit.Source = fmt.Sprintf("%v measured by %s with a clock of 1 us", s.functions, r.Rowwise)
-		*s.into = *fit
-	}
 	return nil
 }
 

@@ -98,3 +98,24 @@ func (o *Operator) deriveFrom(p *hwmodel.Profile, donors []*hwmodel.Profile) err
 	}
 	return nil
 }
+
+// Transfer scores how well constants carry over to a device that was never measured:
+// every device with rows of the operator is predicted by what is derived from its
+// donors alone.
+func Transfer(profiles []*hwmodel.Profile, m *Measured, o *Operator) ([]Score, error) {
+	byName := map[string]*hwmodel.Profile{}
+	for _, p := range profiles {
+		byName[p.Device.Name] = p
+	}
+	var derived []*hwmodel.Profile
+	for _, p := range profiles {
+		q := *p
+		o.Clear(&q)
+		if err := o.deriveFrom(&q, donorsOf(p, byName)); err != nil {
+			return nil, err
+		}
+		derived = append(derived, &q)
+	}
+	scores, _, err := ScoreRows(derived, &Measured{Rows: map[string][]Row{o.Name: m.Rows[o.Name]}}, ScoreOptions{By: "both"})
+	return scores, err
+}

@@ -144,3 +144,61 @@ func FitRoofline(o *Operator, d *hwmodel.Device, rows []Row) Roofline {
 	}
 	return best
 }
+
+// heldOutLogs returns ln(measured / predicted) of every row, predicted by constants
+// fitted without its shape, in the order of rows. Rows whose shape is in every other
+// fold's training too few to fit are predicted by what fit makes of the rest.
+func heldOutLogs(rows []Row, folds int, fit func(train []Row) (predict func(r *Row) float64, err error)) ([]float64, error) {
+	logs := make([]float64, len(rows))
+	for fold := range folds {
+		var train []Row
+		var test []int
+		for i := range rows {
+			if rows[i].Fold(folds) == fold {
+				test = append(test, i)
+			} else {
+				train = append(train, rows[i])
+			}
+		}
+		if len(test) == 0 {
+			continue
+		}
+		if len(train) == 0 {
+			return nil, fmt.Errorf("all %d rows have one shape, too few to hold any out", len(rows))
+		}
+		predict, err := fit(train)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range test {
+			logs[i] = math.Log(rows[i].Seconds / predict(&rows[i]))
+		}
+	}
+	return logs, nil
+}
+
+// heldOutBaseline returns the absolute relative error of the roofline on every row,
+// fitted without the row's shape.
+func heldOutBaseline(o *Operator, d *hwmodel.Device, rows []Row, folds int) []float64 {
+	logs, err := heldOutLogs(rows, folds, func(train []Row) (func(r *Row) float64, error) {
+		b := FitRoofline(o, d, thin(train, 300))
+		return func(r *Row) float64 { return b.Time(o, d, r) }, nil
+	})
+	out := make([]float64, len(rows))
+	for i := range out {
+		if err == nil {
+			out[i] = math.Abs(math.Exp(-logs[i]) - 1)
+		}
+	}
+	return out
+}
+
+// derivedBand is the least half-width of the 90 % band of derived constants: where a
+// device with measurements is predicted from its donors alone ([Transfer]), nine in
+// ten rows lie within a factor of 1.65.
+const derivedBand = 0.5
+
+// derivedFit marks constants as taken over from a donor's device.
+func derivedFit(donor *hwmodel.Profile, f hwmodel.Fit) hwmodel.Fit {
+	return hwmodel.Fit{Derived: true, Source: "as on " + donor.Device.Name + " (" + f.Source + ")", Band: max(f.Band, derivedBand)}
+}

@@ -24,7 +24,7 @@ type Profile struct {
 	Device      Device               `toml:"device"`
 	GEMM        GEMM                 `toml:"gemm"`
 	Grouped     Grouped              `toml:"grouped"`
-	Rowwise     Rowwise              `toml:"rowwise"`
+	Streams     []Stream             `toml:"stream"`
 	Attention   map[string]Attention `toml:"attention"` // by backend
 	Collectives []Collective         `toml:"all_reduce"`
 	Sends       []Send               `toml:"send"`
@@ -114,12 +114,8 @@ func (p *Profile) check() error {
 	}
 	c.time("grouped.launch", p.Grouped.Launch)
 	c.share("grouped.efficiency", p.Grouped.Efficiency)
-	for _, s := range []struct {
-		name string
-		s    *Stream
-	}{{"norm", &p.Rowwise.Norm}, {"activation", &p.Rowwise.Activation}, {"rotary", &p.Rowwise.Rotary}, {"add", &p.Rowwise.Add}} {
-		c.time("rowwise."+s.name+".launch", s.s.Launch)
-		c.share("rowwise."+s.name+".bandwidth", s.s.Bandwidth)
+	for i := range p.Streams {
+		c.stream(fmt.Sprintf("stream[%d]", i), &p.Streams[i])
 	}
 	for _, name := range sortedKeys(p.Attention) {
 		a := p.Attention[name]

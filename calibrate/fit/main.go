@@ -116,7 +116,7 @@ func fitRecipes(data string, profiles []*hwmodel.Profile) error {
 		done = append(done, q)
 		i := slices.IndexFunc(profiles, func(p *hwmodel.Profile) bool { return p.Device.Name == r.Device })
 		p := profiles[i]
-		p.GEMM, p.Grouped, p.Rowwise, p.Attention = q.GEMM, q.Grouped, q.Rowwise, q.Attention
+		p.GEMM, p.Grouped, p.Attention = q.GEMM, q.Grouped, q.Attention
 		p.Collectives, p.Sends, p.Copy = q.Collectives, q.Sends, q.Copy
 	}
 	return nil

@@ -37,6 +37,7 @@ type Cost struct {
 	decode  hwmodel.DecodeCost
 	reduce  hwmodel.Collective
 	send    hwmodel.Send
+	move    movers
 	host    hwmodel.Host
 
 	layers  []float64 // of each stage
@@ -91,6 +92,9 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 	d := &p.Device
 	c.prefill = a.Prefill.On(d, c.heads)
 	c.decode = a.DecodeFor(c.heads).On(d, c.heads)
+	if c.move, err = moversOf(m, p); err != nil {
+		return nil, err
+	}
 	var measured bool
 	if c.reduce, measured, err = p.AllReduce(c.group, e.AllReduce, par.Tensor); err != nil {
 		return nil, err
@@ -175,7 +179,7 @@ func (c *Cost) doubt(a *hwmodel.Attention, reduceMeasured bool) {
 	note("matrix product", &c.profile.GEMM.Fit)
 	note("prefill attention", &a.Prefill.Fit)
 	note("decode attention", &a.DecodeFor(c.heads).Fit)
-	note("norm", &c.profile.Rowwise.Norm.Fit)
+	note("norm", &c.move.norm.Fit)
 	if c.model.Experts > 0 {
 		note("layer of experts", &c.profile.Grouped.Fit)
 	}

@@ -1,5 +1,7 @@
 package llm
 
+import "orrery/hwmodel"
+
 // The operators of a layer that depend on the number of tokens alone. Bytes and
 // shapes are those of one device of a tensor-parallel group.
 
@@ -14,12 +16,12 @@ func (c *Cost) tokenTime(t int) float64 {
 	row := float64(2*t) * float64(m.Hidden) // bytes of the residual stream
 	q, kv := c.heads.Query*c.heads.Dim, c.heads.KV*c.heads.Dim
 
-	norm := p.Rowwise.Norm.Time(d, 2*row)
+	norm := c.move.norm.Time(d, hwmodel.RowPass(t, m.Hidden))
 	qkv := p.GEMM.Time(d, t, q+2*kv, m.Hidden, wb)
-	rotary := p.Rowwise.Rotary.Time(d, float64(4*t)*float64(q+kv))
-	store := p.Rowwise.Rotary.Time(d, float64(2*t)*float64(2*kv)+float64(t*2*kv)*float64(c.heads.KVBytes))
+	rotary := c.move.rotary.bytes(d, float64(4*t)*float64(q+kv))
+	store := c.move.rotary.bytes(d, float64(2*t)*float64(2*kv)+float64(t*2*kv)*float64(c.heads.KVBytes))
 	out := p.GEMM.Time(d, t, m.Hidden, q, wb)
-	add := p.Rowwise.Add.Time(d, 3*row)
+	add := c.move.add.bytes(d, 3*row)
 
 	sum := float64(float64(norms(m))*norm) + qkv + rotary + store + out + add
 	if m.Experts > 0 {
@@ -48,7 +50,7 @@ func (c *Cost) mlpTime(t, width int) float64 {
 		in = 2
 	}
 	up := p.GEMM.Time(d, t, in*width, m.Hidden, wb)
-	act := p.Rowwise.Activation.Time(d, float64(2*t)*float64((in+1)*width))
+	act := c.move.activation.bytes(d, float64(2*t)*float64((in+1)*width))
 	down := p.GEMM.Time(d, t, m.Hidden, width, wb)
 	return up + act + down
 }
@@ -63,8 +65,8 @@ func (c *Cost) expertTime(t int) float64 {
 	router := p.GEMM.Time(d, t, m.Experts, m.Hidden, wb)
 	experts := p.Experts(t, m.Experts, m.ExpertsPerToken, m.Hidden, width, wb)
 	spread := float64(2*t) * float64(m.ExpertsPerToken)
-	act := p.Rowwise.Activation.Time(d, float64(spread*float64(3*width)))
-	sum := p.Rowwise.Add.Time(d, float64(spread*float64(m.Hidden))+float64(2*t)*float64(m.Hidden))
+	act := c.move.activation.bytes(d, float64(spread*float64(3*width)))
+	sum := c.move.add.bytes(d, float64(spread*float64(m.Hidden))+float64(2*t)*float64(m.Hidden))
 	total := router + experts + act + sum
 	if m.SharedExpertSize > 0 {
 		total += c.mlpTime(t, (m.SharedExpertSize+tp-1)/tp)
@@ -79,7 +81,7 @@ func (c *Cost) embedding(t int) float64 {
 		return v
 	}
 	row := float64(2*t) * float64(c.model.Hidden)
-	v := c.profile.Rowwise.Add.Time(&c.profile.Device, 2*row)
+	v := c.move.add.bytes(&c.profile.Device, 2*row)
 	if c.par.Tensor > 1 {
 		v += c.reduce.Time(row)
 	}
@@ -98,7 +100,7 @@ func (c *Cost) lmHead(sequences int) float64 {
 	}
 	m, p, tp := c.model, c.profile, c.par.Tensor
 	d := &p.Device
-	v := p.Rowwise.Norm.Time(d, float64(4*sequences)*float64(m.Hidden))
+	v := c.move.norm.Time(d, hwmodel.RowPass(sequences, m.Hidden))
 	v += p.GEMM.Time(d, sequences, (m.Vocab+tp-1)/tp, m.Hidden, 2)
 	if tp > 1 {
 		v += c.reduce.Time(float64(sequences) * float64(m.Vocab))
