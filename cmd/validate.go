@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"orrery/calibrate"
 	"orrery/cluster/processor"
 	"orrery/infer"
 	"orrery/plan/validate"
@@ -15,14 +18,18 @@ import (
 	"orrery/workloads/llm"
 )
 
+// measurementFile has the iterations that a validation measured.
+const measurementFile = "measurement.txt"
+
 // defaultValidation is the scenario of validate if none is named.
 const defaultValidation = "cpu"
 
 type validateFlags struct {
 	common
-	options validate.Options
-	blas    string
-	threads int
+	options      validate.Options
+	blas         string
+	threads      int
+	measurements []string
 }
 
 // validateAnswer is what validate writes and, with --json, prints.
@@ -40,14 +47,16 @@ func (a *app) validateCmd() *cobra.Command {
 		Long: `Validate runs the model of a scenario on this machine's processor, with random
 weights, under the scenario's policies and with the scenario's lengths, and
 simulates the same requests under the same policies. The simulator's prices come
-from iterations of other sequences that are measured on the machine between the runs.
+from iterations of other sequences that are measured on the machine between the runs;
+the folder of results keeps them as measurement.txt.
 Each run is repeated; where the repetitions differ by more than the limit of a
 figure, the machine is too noisy to judge it: stop what else is running.
 
 Loads are shares of the rate at which the policy that serves least keeps up.`,
 		Example: `  orrery validate
   orrery validate cpu --loads 0.7 --length 20s
-  orrery validate my.toml --blas openblas --json`,
+  orrery validate my.toml --blas openblas --json
+  orrery validate cpu --measurements results/20260102-030405-0123abcd/measurement.txt`,
 		Args: scenarioArgs(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := defaultValidation
@@ -63,6 +72,7 @@ Loads are shares of the rate at which the policy that serves least keeps up.`,
 	fs.DurationVar(&o.Length, "length", 3*time.Second, "how long requests arrive in each run")
 	fs.DurationVar(&o.Calibration, "calibration", 15*time.Second, "how long iterations are measured, in all")
 	fs.IntVar(&o.Repeats, "repeats", 2, "real runs of each policy at each load, 2 or more")
+	fs.StringSliceVar(&f.measurements, "measurements", nil, "take prices from these files instead, such as an earlier measurement.txt")
 	fs.StringVar(&f.blas, "blas", "auto", "gonum, openblas, or auto for OpenBLAS where it is installed")
 	fs.IntVar(&f.threads, "threads", 1, "threads that compute; one leaves the others to the rest of the machine")
 	return c
@@ -80,6 +90,9 @@ func (a *app) validate(ctx context.Context, name string, f *validateFlags) error
 	}
 	o := f.options
 	o.Seed = first.Seed
+	if o.Measured, err = measuredIterations(f.measurements, first); err != nil {
+		return err
+	}
 	if err := o.Check(); err != nil {
 		return badInput{err}
 	}
@@ -104,10 +117,48 @@ func (a *app) validate(ctx context.Context, name string, f *validateFlags) error
 	for _, p := range answer.Plots() {
 		folder.Plot(p)
 	}
+	folder.File(measurementFile, measurementOf(answer, first).Write)
 	if err := keep(folder, subjects, answer, table); err != nil {
 		return err
 	}
 	return a.show(answer, table, f.json, folder.Path())
+}
+
+// measuredIterations reads iterations of the scenario's model that were measured
+// before, none if there are no files.
+func measuredIterations(files []string, s *scenarios.Scenario) ([]calibrate.IterationSample, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	m, err := calibrate.ReadMeasurements(files...)
+	if err != nil {
+		return nil, badInput{err}
+	}
+	model, _, _ := s.Replica()
+	var out []calibrate.IterationSample
+	for _, i := range m.Iterations {
+		if i.Model == model.Name && i.Tensor == 1 {
+			out = append(out, i)
+		}
+	}
+	if len(out) == 0 {
+		return nil, inputErrorf("%s: no iteration of %s on one device; want a file that validate wrote for it", strings.Join(files, ", "), model.Name)
+	}
+	return out, nil
+}
+
+// measurementOf returns what a validation measured, for later ones.
+func measurementOf(v *validateAnswer, s *scenarios.Scenario) *calibrate.Measured {
+	model, _, _ := s.Replica()
+	m := &calibrate.Measured{
+		Facts:      []calibrate.Fact{{Key: "tool", Value: "orrery validate " + v.Version}, {Key: "machine", Value: v.Machine}, {Key: "clock", Value: "the executor's own, without the host's work around it"}},
+		Iterations: slices.Clone(v.Samples()),
+	}
+	for i := range m.Iterations {
+		n := &m.Iterations[i]
+		n.GPU, n.Model, n.Engine, n.Tensor, n.Source = "cpu", model.Name, "orrery", 1, "orrery-validate"
+	}
+	return m
 }
 
 // validationSubjects wires scenarios for validation, at any rate.

@@ -55,8 +55,12 @@ type Options struct {
 	Length      time.Duration // of the arrivals of each run, default 8 s
 	Calibration time.Duration // in all, default 24 s
 	Repeats     int           // real runs of each subject and load, default and least 2
-	Seed        uint64
-	Limits      Limits
+	// Measured are iterations that were measured on the machine before. If there are
+	// any, prices rest on them alone, and the calibration only follows the speed of the
+	// machine.
+	Measured []calibrate.IterationSample
+	Seed     uint64
+	Limits   Limits
 	// Progress, if set, is told what is being done, and how far everything is.
 	Progress func(what string, done, total time.Duration)
 }
@@ -213,9 +217,13 @@ func (v *validation) gauge(ctx context.Context, d time.Duration) error {
 }
 
 func (v *validation) fit() error {
-	cost, err := calibrate.FitIterations(v.ladder.samples)
+	samples, hint := v.ladder.samples, "a longer calibration"
+	if len(v.Measured) > 0 {
+		samples, hint = v.Measured, "a file with more of them"
+	}
+	cost, err := calibrate.FitIterations(samples)
 	if err != nil {
-		return fmt.Errorf("%w; want a longer calibration", err)
+		return fmt.Errorf("%w; want %s", err, hint)
 	}
 	cost.HostIteration = v.host.seconds()
 	v.cost = cost
