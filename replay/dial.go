@@ -99,8 +99,11 @@ func (d *dialer) fields(ctx context.Context) error {
 	return nil
 }
 
-// Lengths of the prompts by which tokens are counted.
-const probeShort, probeLong = 40, 240
+// Lengths of the prompts by which tokens are counted, in words. The longer the other
+// one, the better the count; servers differ in what they take.
+const probeShort = 40
+
+var probesLong = []int{640, 240, 100}
 
 // calibrate finds out how to make prompts of a wanted length: of token ids if the server
 // takes them as such, else of words, whose tokens the server counts.
@@ -122,32 +125,26 @@ func (d *dialer) calibrate(ctx context.Context) error {
 		}
 	}
 	d.prompt.perWord, d.prompt.overhead = 1, 0 // so that the probes have as many words
-	short, err := d.count(ctx, probeShort)
+	short, err := d.ask(ctx, probeShort)
 	if err != nil {
 		return err
 	}
-	long, err := d.count(ctx, probeLong)
-	if err != nil {
-		return err
+	for _, words := range probesLong {
+		long, err := d.ask(ctx, int32(words))
+		if err != nil && rejects(long.Failure) {
+			continue // longer than this server takes
+		}
+		if err != nil {
+			return err
+		}
+		d.prompt.perWord = float64(long.PromptTokens-short.PromptTokens) / float64(words-probeShort)
+		d.prompt.overhead = math.Max(0, float64(short.PromptTokens)-probeShort*d.prompt.perWord)
+		break
 	}
-	d.prompt.perWord = (long - short) / (probeLong - probeShort)
-	d.prompt.overhead = math.Max(0, short-probeShort*d.prompt.perWord)
 	if !(d.prompt.perWord > 0.2 && d.prompt.perWord < 20) {
-		return fmt.Errorf("%s counts %g and %g prompt tokens for %d and %d words; want a server that counts tokens, or one that says nothing of them", d.base, short, long, probeShort, probeLong)
+		return fmt.Errorf("%s counts %.3g prompt tokens for a word; want a server that counts tokens, or one that says nothing of them", d.base, d.prompt.perWord)
 	}
 	return nil
-}
-
-// count returns the prompt tokens that the server counts in some words.
-func (d *dialer) count(ctx context.Context, n int32) (float64, error) {
-	a, err := d.ask(ctx, n)
-	if err == nil && !a.Usage {
-		err = fmt.Errorf("%s counted tokens at first, and now does not", d.base)
-	}
-	if err != nil {
-		return 0, err
-	}
-	return float64(a.PromptTokens), nil
 }
 
 // tokensPerWord stands for what a server does not say: about 1.1 tokens a word for

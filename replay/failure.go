@@ -8,9 +8,9 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"strings"
 	"syscall"
 
+	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/packages/ssestream"
 )
 
@@ -55,7 +55,11 @@ func (a *Answer) fail(ctx context.Context, status int, err error) {
 	if err == nil {
 		return
 	}
-	a.Detail = strings.Join(strings.Fields(err.Error()), " ")
+	a.Detail = oneLine(err.Error())
+	var api *openai.Error
+	if errors.As(err, &api) && api.Message != "" {
+		a.Detail = oneLine(api.Message)
+	}
 	if r := []rune(a.Detail); len(r) > longestFailText {
 		a.Detail = string(r[:longestFailText]) + "..."
 	}

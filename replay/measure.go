@@ -73,8 +73,8 @@ func (o *Outcome) measurement(r *report.Result) *report.Measurement {
 	return m
 }
 
-// Shares of the median TTFT: a generator whose worst percent of sends is later than
-// tooLate has put its own delay into the figures. What is below noLatenessS is less
+// A generator is late by too much if its lateness makes up more than this share of the
+// time to the first token, in the middle or in the tail. What is below noLatenessS is less
 // than a network's jitter and harms nothing.
 const (
 	tooLate     = 0.1
@@ -87,7 +87,8 @@ func trusted(late, ttft report.Quantiles) bool {
 	if late.Count == 0 || ttft.Count == 0 {
 		return true
 	}
-	return late.P99S <= noLatenessS || late.P99S <= tooLate*ttft.P50S
+	little := func(late, of report.Number) bool { return late <= noLatenessS || late <= tooLate*of }
+	return little(late.P50S, ttft.P50S) && little(late.P99S, ttft.P99S)
 }
 
 // doubts says in words what the figures suffer from.
