@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -278,6 +279,33 @@ func BenchmarkOpenLoop(b *testing.B) {
 		b.ReportMetric(1e6*(float64(r.Latency.TTFT.P50S)-0.005), "us-TTFT-error")
 		if r.Requests.Finished != 1200 {
 			b.Fatalf("%+v", r.Measurement.Failures)
+		}
+	}
+}
+
+// A key goes where it was meant to go and nowhere else: one in the environment is not
+// picked up.
+func TestKeysStayAtHome(t *testing.T) {
+	t.Setenv("OPENAI_API_KEY", "secret")
+	var got []string
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("Authorization"))
+		(&fakeserver.Server{}).ServeHTTP(w, r)
+	}))
+	defer h.Close()
+	for _, key := range []string{"", "mine"} {
+		got = nil
+		if _, err := Dial(t.Context(), Target{URL: h.URL, API: Completions, Key: key, Connections: 1}, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if key != "" {
+			want = "Bearer " + key
+		}
+		for _, g := range got {
+			if g != want {
+				t.Errorf("sent %q, want %q", g, want)
+			}
 		}
 	}
 }
