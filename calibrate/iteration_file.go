@@ -36,6 +36,17 @@ func (m *Measured) iterationReader(s *sections, header []string) (func([]string)
 	}, nil
 }
 
+// IterationsOf returns the iterations of a model at a tensor-parallel degree.
+func (m *Measured) IterationsOf(model string, tensor int) []IterationSample {
+	var out []IterationSample
+	for _, i := range m.Iterations {
+		if i.Model == model && i.Tensor == tensor {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
 // parseIteration reads a record and refuses what no iteration can be.
 func parseIteration(r []string) (IterationSample, error) {
 	s := IterationSample{GPU: r[0], Model: r[1], Engine: r[2], Source: r[13]}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,7 +49,8 @@ func (a *app) validateCmd() *cobra.Command {
 weights, under the scenario's policies and with the scenario's lengths, and
 simulates the same requests under the same policies. The simulator's prices come
 from iterations of other sequences that are measured on the machine between the runs;
-the folder of results keeps them as measurement.txt.
+the folder of results keeps them as measurement.txt, which is good for --measurements
+and for cost.kind = "measured" in a scenario.
 Each run is repeated; where the repetitions differ by more than the limit of a
 figure, the machine is too noisy to judge it: stop what else is running.
 
@@ -135,12 +137,7 @@ func measuredIterations(files []string, s *scenarios.Scenario) ([]calibrate.Iter
 		return nil, badInput{err}
 	}
 	model, _, _ := s.Replica()
-	var out []calibrate.IterationSample
-	for _, i := range m.Iterations {
-		if i.Model == model.Name && i.Tensor == 1 {
-			out = append(out, i)
-		}
-	}
+	out := m.IterationsOf(model.Name, 1)
 	if len(out) == 0 {
 		return nil, inputErrorf("%s: no iteration of %s on one device; want a file that validate wrote for it", strings.Join(files, ", "), model.Name)
 	}
@@ -151,7 +148,11 @@ func measuredIterations(files []string, s *scenarios.Scenario) ([]calibrate.Iter
 func measurementOf(v *validateAnswer, s *scenarios.Scenario) *calibrate.Measured {
 	model, _, _ := s.Replica()
 	m := &calibrate.Measured{
-		Facts:      []calibrate.Fact{{Key: "tool", Value: "orrery validate " + v.Version}, {Key: "machine", Value: v.Machine}, {Key: "clock", Value: "the executor's own, without the host's work around it"}},
+		Facts: []calibrate.Fact{
+			{Key: "tool", Value: "orrery validate " + v.Version}, {Key: "machine", Value: v.Machine},
+			{Key: "clock", Value: "the executor's own, without the host's work around it"},
+			{Key: scenarios.HostFact, Value: strconv.FormatFloat(float64(v.Calibration.HostS), 'g', 4, 64)},
+		},
 		Iterations: slices.Clone(v.Samples()),
 	}
 	for i := range m.Iterations {

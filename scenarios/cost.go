@@ -26,6 +26,7 @@ var costKinds = []struct {
 	{Name{"analytic", "operator by operator, from model, device and engine"}, func() costPart { return &analytic{} }},
 	{Name{"affine", "coefficients for each iteration, token, sequence and context"}, func() costPart { return &affine{} }},
 	{Name{"tables", "measured times from a folder of Vidur profiles"}, func() costPart { return &tables{} }},
+	{Name{"measured", "fitted to whole iterations in a file of measurements"}, func() costPart { return &measured{} }},
 }
 
 // CostKinds returns the cost models by name.

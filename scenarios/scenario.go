@@ -78,7 +78,7 @@ type Hardware struct {
 }
 
 // Cost says how long iterations take. The part is one of analytic (default),
-// affine and tables; see cost.go.
+// affine, tables and measured; see cost.go.
 type Cost struct {
 	Kind string `toml:"kind"`
 

@@ -174,11 +174,13 @@ func order(m int, policies []Policy) Order {
 	return o
 }
 
-// swapped tells whether two policies change places that the real runs tell apart.
-// They do if the two differ by more than either's runs do among themselves, and by
-// more than the simulation may be off.
+// swapped tells whether two policies change places that both worlds tell apart: in
+// each they differ by more than the machine differs from itself, and really by more
+// than the simulation may be off.
 func swapped(a, b *Line) bool {
-	gap := math.Abs(float64(a.Real - b.Real))
-	doubt := max(float64(a.Noise*a.Real), float64(b.Noise*b.Real), a.Limit*float64(a.Real), b.Limit*float64(b.Real))
-	return gap > doubt && (a.Real < b.Real) != (a.Simulated < b.Simulated)
+	apart := func(x, y report.Number, least float64) bool {
+		doubt := max(max(float64(a.Noise), least)*float64(x), max(float64(b.Noise), least)*float64(y))
+		return math.Abs(float64(x-y)) > doubt
+	}
+	return (a.Real < b.Real) != (a.Simulated < b.Simulated) && apart(a.Real, b.Real, a.Limit) && apart(a.Simulated, b.Simulated, 0)
 }
