@@ -23,6 +23,11 @@ func FitMeasured(ctx context.Context, d hwmodel.Device, donors []*hwmodel.Profil
 			return nil, fmt.Errorf("%s:%d: %d rows of %s are too few to fit, want at least %d", rows[0].File, rows[0].Line, len(rows), o.Name, leastRows)
 		}
 	}
+	for _, o := range operators {
+		if err := o.possible(&d, m.Rows[o.Name]); err != nil {
+			return nil, err
+		}
+	}
 	p := newProfile(d, donors)
 	for i, o := range operators {
 		if progress != nil {
@@ -48,6 +53,36 @@ func FitMeasured(ctx context.Context, d hwmodel.Device, donors []*hwmodel.Profil
 		return nil, fmt.Errorf("the measurements give constants that cannot be: %w; compare the data sheet in section [device]", err)
 	}
 	return p, nil
+}
+
+// possible refuses rows most of which the device could not have computed: they were
+// measured on another one, or the data sheet is wrong. Convolutions may take fewer
+// products than their definition, and a cache may hold what counts as read, so that a
+// row must beat the peaks three times over to count.
+func (o *Operator) possible(d *hwmodel.Device, rows []Row) error {
+	const allowed = 3
+	var first *Row
+	beyond, floor := 0, 0.0
+	for i := range rows {
+		r := &rows[i]
+		flops, bytes := o.Work(r)
+		rate := d.DRAMBytes
+		if bytes <= float64(d.L2Size) {
+			rate = max(rate, d.L2Bytes)
+		}
+		least := max(flops/d.FLOPs(r.DType), bytes/rate)
+		if o.Name != "comm" && r.Seconds*allowed < least {
+			if first == nil {
+				first, floor = r, least
+			}
+			beyond++
+		}
+	}
+	if 2*beyond <= len(rows) {
+		return nil
+	}
+	return fmt.Errorf("%s:%d: %s took %.4g us, but %s cannot do it in less than %.4g us, as with %d of %d rows; is its data sheet right?",
+		first.File, first.Line, o.describe(first), 1e6*first.Seconds, d.Name, 1e6*floor, beyond, len(rows))
 }
 
 // ShippedDonors returns the profiles that come with the program whose constants stand

@@ -266,11 +266,11 @@ func operatorFor(name string, header []string) (*Operator, error) {
 		if o, ok := FindOperator(name); ok {
 			return o, nil
 		}
-		var known []string
+		known := []string{"device", "microbench", "iteration", "requests"}
 		for _, o := range operators {
 			known = append(known, o.Name)
 		}
-		return nil, names.Unknown("operator", name, known)
+		return nil, names.Unknown("section", name, known)
 	}
 	for _, o := range operators {
 		have := 0

@@ -168,19 +168,21 @@ func summarise(rows []Priced) Score {
 	}
 	n := float64(len(rows))
 	var errs, ratios []float64
+	inside, derived := 0, 0
 	for i := range rows {
 		p := &rows[i]
 		ratio := p.Estimate.Seconds / p.Row.Seconds
 		ratios = append(ratios, ratio-1)
 		errs = append(errs, math.Abs(ratio-1))
 		if math.Abs(math.Log(ratio)) <= p.Estimate.Band {
-			s.Inside += 1 / n
+			inside++
 		}
 		s.Band += (math.Exp(p.Estimate.Band) - 1) / n
 		if p.Estimate.Derived {
-			s.Derived += 1 / n
+			derived++
 		}
 	}
+	s.Inside, s.Derived = float64(inside)/n, float64(derived)/n
 	slices.Sort(errs)
 	s.Mean, s.Median, s.P90, s.Bias = mean(errs), median(errs), quantile(errs, 0.9), median(ratios)
 	worst := slices.Clone(rows)

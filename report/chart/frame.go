@@ -12,12 +12,13 @@ type entry struct {
 	name string
 	pen  pen
 	box  bool // filled, as bars are, rather than a line
+	dot  bool // a dot, as clouds are
 	x    float64
 }
 
 // sample returns the width of what stands before the name.
 func (e *entry) sample() float64 {
-	if e.box {
+	if e.box || e.dot {
 		return 12
 	}
 	return sampleWidth
@@ -82,9 +83,12 @@ func (f *frame) draw(c *canvas) {
 		y += legendLine
 		for _, e := range row {
 			left := margin + e.x
-			if e.box {
+			switch {
+			case e.box:
 				c.fill(corners(rect{left, y - 11, left + e.sample(), y + 1}), e.pen.colour)
-			} else {
+			case e.dot:
+				c.dot(point{left + e.sample()/2, y - 5}, 4, e.pen.colour)
+			default:
 				c.stroke([]point{{left, y - 5}, {left + sampleWidth, y - 5}}, e.pen)
 			}
 			c.text(e.name, point{left + e.sample() + 6, y - 1}, start, legendStyle)

@@ -181,7 +181,7 @@ func legendEntry(s *Series, i int) entry {
 	if !slices.ContainsFunc(s.Y, func(v float64) bool { return finite(v) }) {
 		name += " (no data)"
 	}
-	return entry{name: name, pen: seriesPen(i)}
+	return entry{name: name, pen: seriesPen(i), dot: s.Cloud}
 }
 
 // layout returns the plot under a frame with the given margin on its right.
