@@ -57,7 +57,10 @@ func FitRequests(ts []Timing, rules Rules) (*RequestFit, error) {
 	f := &RequestFit{HeldOutCost: run.fit(fitted)}
 	f.Decode, f.Prefill = run.score(&f.HeldOutCost, fitted)
 	f.Cost = run.fit(all)
-	return f, f.Cost.Check()
+	if err := f.Cost.Check(); err != nil {
+		return nil, fmt.Errorf("calibrate: these requests do not tell what an iteration takes (%w); want a longer run on a machine with less else to do", err)
+	}
+	return f, nil
 }
 
 // heldOutEvery: one request in four has no part in the fit that is scored.

@@ -64,7 +64,7 @@ func TestTroublesAreCountedByKind(t *testing.T) {
 				return fakeserver.Fine
 			}}
 			c := load(source(t, 30, 200, 20, 8), serve(t, f, Completions))
-			c.Timeout = 500 * time.Millisecond
+			c.Timeout = 2 * time.Second
 			r := Run(t.Context(), c).Result(Frame{})
 			if fs := r.Measurement.Failures; len(fs) != 1 || fs[0].Kind != string(x.want) || fs[0].Count != 10 || fs[0].Example == "" {
 				t.Fatalf("failures %+v, want 10 of kind %q", fs, x.want)
@@ -72,7 +72,7 @@ func TestTroublesAreCountedByKind(t *testing.T) {
 			if r.Requests.Finished != 20 || r.Requests.Rejected+r.Requests.Unfinished != 10 {
 				t.Errorf("%+v", r.Requests)
 			}
-			if x.want == TimedOut && float64(r.Latency.E2E.WithUnfinished.P90S) < 0.49 {
+			if x.want == TimedOut && float64(r.Latency.E2E.WithUnfinished.P90S) < 1.99 {
 				t.Errorf("time-outs do not count with their wait: %+v", r.Latency.E2E.WithUnfinished)
 			}
 		})
@@ -104,7 +104,7 @@ func TestAServerThatGoesAway(t *testing.T) {
 func TestTimesAreTheServers(t *testing.T) {
 	for _, api := range APIs() {
 		t.Run(api, func(t *testing.T) {
-			f := &fakeserver.Server{FirstToken: 60 * time.Millisecond, Gap: 20 * time.Millisecond}
+			f := &fakeserver.Server{FirstToken: 200 * time.Millisecond, Gap: 50 * time.Millisecond}
 			r := Run(t.Context(), load(source(t, 40, 40, 50, 10), serve(t, f, api))).Result(Frame{})
 			if r.Requests.Finished != 40 || r.Tokens.Output != 400 || r.Measurement.Counted != 40 || r.Measurement.Chunks != 400 {
 				t.Fatalf("%+v %+v", r.Requests, r.Measurement)
@@ -113,9 +113,9 @@ func TestTimesAreTheServers(t *testing.T) {
 				name      string
 				got, want float64
 			}{
-				{"TTFT", float64(r.Latency.TTFT.P50S), 0.060}, {"TPOT", float64(r.Latency.TPOT.P50S), 0.020}, {"E2E", float64(r.Latency.E2E.P50S), 0.240},
+				{"TTFT", float64(r.Latency.TTFT.P50S), 0.200}, {"TPOT", float64(r.Latency.TPOT.P50S), 0.050}, {"E2E", float64(r.Latency.E2E.P50S), 0.650},
 			} {
-				if x.got < 0.99*x.want || x.got > 1.25*x.want+0.010 {
+				if x.got < 0.97*x.want || x.got > 1.5*x.want+0.050 {
 					t.Errorf("median %s is %g s, the server's %g", x.name, x.got, x.want)
 				}
 			}
@@ -177,7 +177,7 @@ func TestSharedPrefixesAreShared(t *testing.T) {
 // Chunks are not tokens: where a chunk carries several, the server's count is used, and
 // the result says so.
 func TestChunksAreNotTokens(t *testing.T) {
-	f := &fakeserver.Server{FirstToken: time.Millisecond, Gap: 2 * time.Millisecond, PerChunk: 4}
+	f := &fakeserver.Server{FirstToken: time.Millisecond, Gap: 10 * time.Millisecond, PerChunk: 4}
 	out := Run(t.Context(), load(source(t, 20, 100, 30, 16), serve(t, f, Completions)))
 	r := out.Result(Frame{})
 	if m := r.Measurement; m.Chunks != 80 || m.Tokens != 320 || r.Tokens.Output != 320 {
@@ -186,8 +186,8 @@ func TestChunksAreNotTokens(t *testing.T) {
 	if !slices.ContainsFunc(r.Flags, func(s string) bool { return strings.Contains(s, "320 tokens came in 80 chunks") }) {
 		t.Errorf("flags %q", r.Flags)
 	}
-	if got := float64(r.Latency.TPOT.P50S); got < 0.001 || got > 0.004 {
-		t.Errorf("TPOT %g s, want 1.6 ms: the last of 16 tokens comes 24 ms after the first chunk", got)
+	if got := float64(r.Latency.TPOT.P50S); got < 0.004 || got > 0.020 {
+		t.Errorf("TPOT %g s, want 8 ms: the last of 16 tokens comes 120 ms after the first chunk", got)
 	}
 	if r.Latency.TBT.Count != 300 {
 		t.Errorf("%d gaps, want 15 of each request", r.Latency.TBT.Count)
