@@ -148,6 +148,6 @@ func EncodeProfile(p *hwmodel.Profile, note string) ([]byte, error) {
 func newProfile(d hwmodel.Device, donors []*hwmodel.Profile) *hwmodel.Profile {
 	p := &hwmodel.Profile{Device: d, Attention: map[string]hwmodel.Attention{}}
 	borrow(p, donors[0])
-	borrowLinks(p, donors)
+	setCopy(p)
 	return p
 }

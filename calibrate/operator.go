@@ -46,7 +46,7 @@ type NamedFit struct {
 
 // operators lists every operator, in the order of reports. Each is defined in the
 // file that fits it.
-var operators = []*Operator{elementwise, rownorm}
+var operators = []*Operator{elementwise, rownorm, comm}
 
 // Operators returns every operator, in the order of reports.
 func Operators() []*Operator { return slices.Clone(operators) }
@@ -71,7 +71,7 @@ func EngineOf(source string) string {
 		return "sglang"
 	case "aic-trtllm":
 		return "trtllm"
-	case "aic-nccl":
+	case "aic-nccl", "autodl-nccltests":
 		return "nccl"
 	}
 	return source

@@ -99,12 +99,8 @@ func (r *Recipe) Fit(data string, donors []*hwmodel.Profile) (*hwmodel.Profile, 
 			return nil, fmt.Errorf("calibrate: %s: donor %q was not fitted before it", r.Device, r.Donor)
 		}
 		borrow(p, donors[j])
-		if !slices.ContainsFunc(Recipes, func(q Recipe) bool { return q.Device == r.Device }) {
-			borrowLinks(p, donors)
-			return p, nil
-		}
 	}
-	for _, step := range []func(string, *hwmodel.Profile) error{r.fitGEMM, r.fitAttention, r.fitExperts, r.fitLinks} {
+	for _, step := range []func(string, *hwmodel.Profile) error{r.fitGEMM, r.fitAttention, r.fitExperts} {
 		if err := step(data, p); err != nil {
 			return nil, err
 		}

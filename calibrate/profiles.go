@@ -9,7 +9,8 @@ import (
 // FitProfiles fits the constants of the given operators in profiles of every board to m,
 // and leaves those of other operators. What was measured on a board is fitted first, on
 // all of them; then what a board lacks is derived from its donors; and last the sets with
-// few rows are fitted on top of what was derived. progress, which may be nil, hears of
+// few rows are fitted on top of what was derived. Figures of the devices themselves that m
+// holds become their facts. progress, which may be nil, hears of
 // every operator before its fit.
 func FitProfiles(profiles []*hwmodel.Profile, m *Measured, ops []*Operator, progress func(o *Operator)) error {
 	byName := map[string]*hwmodel.Profile{}
@@ -27,30 +28,23 @@ func FitProfiles(profiles []*hwmodel.Profile, m *Measured, ops []*Operator, prog
 		if err := o.fitAll(profiles, rows); err != nil {
 			return err
 		}
-		for _, p := range profiles {
-			if err := o.deriveFrom(p, donorsOf(p, byName)); err != nil {
+		for range 2 { // again, for what was fitted on top of the first time
+			for _, p := range profiles {
+				if err := o.deriveFrom(p, donorsOf(p, byName)); err != nil {
+					return err
+				}
+			}
+			if err := o.fitAll(profiles, rows); err != nil {
 				return err
 			}
 		}
-		if err := o.fitAll(profiles, rows); err != nil {
-			return err
+	}
+	if len(m.Micro) > 0 {
+		for _, p := range profiles {
+			setFacts(p, m.Micro)
 		}
 	}
 	return nil
-}
-
-// FitProfile fits the profile of one device, on top of what its donors hold.
-func FitProfile(d hwmodel.Device, donors []*hwmodel.Profile, m *Measured, ops []*Operator) (*hwmodel.Profile, error) {
-	p := &hwmodel.Profile{Device: d}
-	for _, o := range ops {
-		if err := o.deriveFrom(p, donors); err != nil {
-			return nil, err
-		}
-		if err := o.fit(p, rowsByGPU(m.Rows[o.Name])[d.GPU]); err != nil {
-			return nil, err
-		}
-	}
-	return p, nil
 }
 
 func rowsByGPU(rows []Row) map[string][]Row {

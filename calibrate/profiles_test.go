@@ -45,7 +45,7 @@ func TestDonorsFillWhatWasNotMeasured(t *testing.T) {
 				p.Copy = hwmodel.Send{Rate: rows[0].Seconds}
 			case p.Copy.Derived:
 				few = append(few, p.Device.Name)
-				p.Copy.Latency = rows[0].Seconds
+				p.Copy.Latency, p.Copy.Fit = rows[0].Seconds, hwmodel.Fit{}
 			}
 			return nil
 		},
@@ -72,7 +72,7 @@ func TestDonorsFillWhatWasNotMeasured(t *testing.T) {
 	want := map[string]hwmodel.Send{
 		"a100-sxm-80gb": {Rate: 1}, "h100-sxm-80gb": {Rate: 2},
 		"a100-sxm-40gb":  {Rate: 1, Fit: hwmodel.Fit{Derived: true}},
-		"h200-sxm-141gb": {Rate: 2, Latency: 3, Fit: hwmodel.Fit{Derived: true}},
+		"h200-sxm-141gb": {Rate: 2, Latency: 3},
 	}
 	for _, p := range profiles {
 		if w, ok := want[p.Device.Name]; ok && p.Copy != w {

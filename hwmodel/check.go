@@ -69,14 +69,19 @@ func (c *checker) collective(name string, q *Collective, d *Device) {
 	if q.Devices < 2 {
 		c.fail("%s.devices is %d, must be 2 or more", name, q.Devices)
 	}
+	if q.Collective == "" || q.Link == "" {
+		c.fail("%s needs a collective and a link", name)
+	}
+	c.time(name+".host", q.Host)
 	c.time(name+".latency", q.Latency)
 	c.time(name+".setup", q.Setup)
 	c.positive(name+".quick_bytes", q.Quick)
 	c.positive(name+".bulk_bytes", q.Bulk)
-	// Every device must hand on 2(n-1)/n of the message over its own links.
-	peak := max(d.LinkBytes, d.PCIeBytes) * float64(q.Devices) / float64(2*(q.Devices-1))
-	if v := max(q.Quick, q.Bulk); q.Devices >= 2 && v > peak {
-		c.fail("%s moves %g bytes of message per second, above the %g that the device's links allow", name, v, peak)
+	if v := max(q.Quick, q.Bulk); q.Devices >= 2 && v > 1.001*q.peak(d) {
+		c.fail("%s moves %g bytes of message per second, above the %g that the device's links allow", name, v, q.peak(d))
+	}
+	if err := q.Residual.check(name + ".residual"); err != nil {
+		c.fail("%v", err)
 	}
 }
 

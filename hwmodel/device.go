@@ -95,10 +95,12 @@ func (d *Device) TensorFLOPs(bytes int) float64 {
 type Link string
 
 // The kinds of link. Over NVLinkPair, two devices are bridged and a larger group
-// crosses PCIe between its pairs.
+// crosses PCIe between its pairs; NVLinkMesh joins up to eight directly, without a
+// switch. PCIe goes through host memory on boards that have no access to their peers.
 const (
 	NVSwitch   Link = "nvswitch"
 	NVLinkPair Link = "nvlink-pair"
+	NVLinkMesh Link = "nvlink-mesh"
 	PCIe       Link = "pcie"
 	InterNode  Link = "internode"
 )

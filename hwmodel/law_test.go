@@ -102,10 +102,25 @@ func checkLinks(t *rapid.T, p *Profile) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		atLeast(t, "all-reduce by "+algorithm, c.Time(bytes), bytes*2*float64(n-1)/float64(n)/peak)
+		// A switch that adds up takes each summand once and gives the sum once.
+		times := 2.0
+		if d.Group == NVSwitch {
+			times = 1
+		}
+		atLeast(t, "all-reduce by "+algorithm, c.Time(bytes), bytes*times*float64(n-1)/float64(n)/peak)
 	}
-	for i := range p.Sends {
-		atLeast(t, "send over "+string(p.Sends[i].Link), p.Sends[i].Time(bytes), bytes/peak)
+	for i := range p.Collectives {
+		q := p.Collectives[i].on(d)
+		share := 1.0
+		if q.Collective != "send_recv" && q.Collective != "broadcast" {
+			share = 1 / float64(q.Devices)
+		}
+		atLeast(t, q.Collective+" over "+string(q.Link), q.Time(bytes), bytes*share/peak)
+	}
+	for _, link := range []Link{d.Group, PCIe, InterNode} {
+		if s, err := p.SendOver(link); err == nil {
+			atLeast(t, "send over "+string(link), s.Time(bytes), bytes/peak)
+		}
 	}
 	atLeast(t, "copy to host", p.Copy.Time(bytes), bytes/d.PCIeBytes)
 }

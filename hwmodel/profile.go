@@ -26,9 +26,9 @@ type Profile struct {
 	Grouped     Grouped              `toml:"grouped"`
 	Streams     []Stream             `toml:"stream"`
 	Attention   map[string]Attention `toml:"attention"` // by backend
-	Collectives []Collective         `toml:"all_reduce"`
-	Sends       []Send               `toml:"send"`
+	Collectives []Collective         `toml:"collective"`
 	Copy        Send                 `toml:"copy"` // between device and host memory
+	Facts       Facts                `toml:"facts"`
 }
 
 // Load returns the profile of the named device, one of those that come with the
@@ -122,10 +122,7 @@ func (p *Profile) check() error {
 		c.attention("attention."+name, &a)
 	}
 	for i := range p.Collectives {
-		c.collective(fmt.Sprintf("all_reduce[%d]", i), &p.Collectives[i], d)
-	}
-	for i := range p.Sends {
-		c.send(fmt.Sprintf("send[%d]", i), &p.Sends[i])
+		c.collective(fmt.Sprintf("collective[%d]", i), &p.Collectives[i], d)
 	}
 	c.send("copy", &p.Copy)
 	if p.Copy.Rate > d.PCIeBytes {
@@ -148,9 +145,6 @@ func (p *Profile) noLink(op string, link Link) error {
 	var have []string
 	for i := range p.Collectives {
 		have = append(have, string(p.Collectives[i].Link))
-	}
-	for i := range p.Sends {
-		have = append(have, string(p.Sends[i].Link))
 	}
 	slices.Sort(have)
 	return names.Unknown(op+" link of "+p.Device.Name, string(link), slices.Compact(have))

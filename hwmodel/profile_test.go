@@ -1,6 +1,7 @@
 package hwmodel
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -30,10 +31,8 @@ func TestProfilesSayWhereTheyComeFrom(t *testing.T) {
 			fits[b+" prefill"], fits[b+" decode"] = &a.Prefill.Fit, &a.Decode.Fit
 		}
 		for i := range p.Collectives {
-			fits["all-reduce"] = &p.Collectives[i].Fit
-		}
-		for i := range p.Sends {
-			fits["send"] = &p.Sends[i].Fit
+			c := &p.Collectives[i]
+			fits[fmt.Sprint(c.Collective, c.Link, c.Engine, c.Devices, c.PerNode)] = &c.Fit
 		}
 		for _, op := range sortedKeys(fits) {
 			f := fits[op]
@@ -89,7 +88,7 @@ func TestBadProfilesAreRefused(t *testing.T) {
 		{"sms = 84", "sms = 0", "mine.toml: device.sms is 0, must be above 0"},
 		{"sms = 84", "sms = ", "mine.toml:"},
 		{"sms = 84", "smms = 84", `mine.toml: unknown key "device.smms"`},
-		{"pcie_bytes = 3.2e+10", "pcie_bytes = 1e9", "copy.bytes_per_second"},
+		{"pcie_bytes = 3.2e+10", "pcie_bytes = 1e9", "above the 1e+09 that the device's links allow"},
 		{"norm = ", "norm = 3 #", "gemm.norm is 3"},
 		{"wave = ", "wave = 1.5 #", "gemm.wave is 1.5, must lie between 0 and 1"},
 		{"split_cost = ", "split_cost = nan #", "split_cost"},

@@ -117,7 +117,7 @@ func TestErrors(t *testing.T) {
 		{"unknown cost", "", "", []string{"cost.kind=table"},
 			`--set cost.kind=table: cost.kind: there is no cost model named "table"; did you mean tables?`},
 		{"unknown link", "", "", []string{"hardware.link=nvlink"},
-			`--set hardware.link=nvlink: hardware.link: there is no link named "nvlink"; did you mean nvlink-pair?`},
+			`--set hardware.link=nvlink: hardware.link: there is no link named "nvlink"; did you mean nvlink-pair or nvlink-mesh?`},
 		{"link the device has not", "", "", []string{"hardware.tensor=2", "hardware.link=nvswitch"},
 			`--set hardware.link=nvswitch: hardware.link: there is no all-reduce link of a100-pcie-80gb named "nvswitch"; want one of ...`},
 		{"model does not fit", `"mistral-7b"`, `"llama-2-70b"`, nil,

@@ -21,7 +21,7 @@ const (
 )
 
 // links are the kinds of link that a scenario may name.
-var links = []string{string(hwmodel.NVSwitch), string(hwmodel.NVLinkPair), string(hwmodel.PCIe), string(hwmodel.InterNode)}
+var links = []string{string(hwmodel.NVSwitch), string(hwmodel.NVLinkPair), string(hwmodel.NVLinkMesh), string(hwmodel.PCIe), string(hwmodel.InterNode)}
 
 // machine looks up model, device and engine, and fills in the defaults that follow
 // from them.

@@ -117,7 +117,6 @@ func fitRecipes(data string, profiles []*hwmodel.Profile) error {
 		i := slices.IndexFunc(profiles, func(p *hwmodel.Profile) bool { return p.Device.Name == r.Device })
 		p := profiles[i]
 		p.GEMM, p.Grouped, p.Attention = q.GEMM, q.Grouped, q.Attention
-		p.Collectives, p.Sends, p.Copy = q.Collectives, q.Sends, q.Copy
 	}
 	return nil
 }
@@ -131,6 +130,7 @@ func fitOperators(data string, profiles []*hwmodel.Profile, wanted []string) err
 			files = append(files, filepath.Join(data, "ops", o.Name+".csv"))
 		}
 	}
+	files = append(files, filepath.Join(data, "ops", "microbench.csv"))
 	m, err := calibrate.ReadMeasurements(files...)
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ type Cost struct {
 	prefill hwmodel.PrefillCost
 	decode  hwmodel.DecodeCost
 	reduce  hwmodel.Collective
-	send    hwmodel.Send
+	send    hwmodel.Collective
 	move    movers
 	host    hwmodel.Host
 
