@@ -61,6 +61,9 @@ func TestLadderCovers(t *testing.T) {
 
 // A gauge measures the same iterations every time, and shows how slow the machine was.
 func TestGauge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fits a long calibration")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		speed := 1.0
 		m := &clockwork{served: func(int64) float64 { return speed }}

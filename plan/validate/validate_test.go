@@ -101,6 +101,9 @@ func three() []Subject {
 // On a machine that keeps time, all figures hold and the policies stand in the same
 // order, although no iteration of a run was in the fit.
 func TestValidateClockwork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fits a long calibration")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		r, err := Run(t.Context(), &clockwork{}, three(), Options{Seed: 1, Calibration: 30 * time.Second})
 		if err != nil {
