@@ -36,6 +36,9 @@ type Operator struct {
 	Derive func(p, donor *hwmodel.Profile) error
 	// Fits lists the operator's fits in p with a name for each.
 	Fits func(p *hwmodel.Profile) []NamedFit
+	// Distinct lists the fits without those of general constants where most rows have
+	// constants of their own beside them. It is nil where all fits are distinct.
+	Distinct func(p *hwmodel.Profile) []NamedFit
 }
 
 // NamedFit is the fit of one set of constants of an operator.

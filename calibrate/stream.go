@@ -20,17 +20,19 @@ var elementwise = &Operator{
 	Fit:      func(p *hwmodel.Profile, rows []Row) error { return fitStreams(p, rows, false) },
 	Derive:   func(p, donor *hwmodel.Profile) error { deriveStreams(p, donor, false); return nil },
 	Fits:     func(p *hwmodel.Profile) []NamedFit { return streamFits(p, false) },
+	Distinct: func(p *hwmodel.Profile) []NamedFit { return distinctStreams(p, false) },
 }
 
 // rownorm is the operator of kernels that reduce along the rows of a matrix.
 var rownorm = &Operator{
 	Name: "rownorm", Words: []string{"fn"}, Sizes: []string{"rows", "cols"},
-	Work:    streamWork,
-	Predict: predictStream,
-	Clear:   func(p *hwmodel.Profile) { clearStreams(p, true) },
-	Fit:     func(p *hwmodel.Profile, rows []Row) error { return fitStreams(p, rows, true) },
-	Derive:  func(p, donor *hwmodel.Profile) error { deriveStreams(p, donor, true); return nil },
-	Fits:    func(p *hwmodel.Profile) []NamedFit { return streamFits(p, true) },
+	Work:     streamWork,
+	Predict:  predictStream,
+	Clear:    func(p *hwmodel.Profile) { clearStreams(p, true) },
+	Fit:      func(p *hwmodel.Profile, rows []Row) error { return fitStreams(p, rows, true) },
+	Derive:   func(p, donor *hwmodel.Profile) error { deriveStreams(p, donor, true); return nil },
+	Fits:     func(p *hwmodel.Profile) []NamedFit { return streamFits(p, true) },
+	Distinct: func(p *hwmodel.Profile) []NamedFit { return distinctStreams(p, true) },
 }
 
 // streamWork returns the FLOPs and bytes of a row of either operator. A norm or a
@@ -66,6 +68,24 @@ func streamFits(p *hwmodel.Profile, rows bool) []NamedFit {
 		}
 	}
 	return out
+}
+
+// distinctStreams leaves out the constants for any function where functions have
+// constants of their own.
+func distinctStreams(p *hwmodel.Profile, rows bool) []NamedFit {
+	special := map[hwmodel.Key]bool{}
+	for i := range p.Streams {
+		if s := &p.Streams[i]; s.Rows == rows && s.Function != "" && !s.Derived {
+			special[s.Key] = true
+		}
+	}
+	q := &hwmodel.Profile{}
+	for _, s := range p.Streams {
+		if s.Function != "" || !special[s.Key] {
+			q.Streams = append(q.Streams, s)
+		}
+	}
+	return streamFits(q, rows)
 }
 
 // Fewest rows for constants of an engine and a format, for those of one function of
