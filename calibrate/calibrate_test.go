@@ -151,7 +151,7 @@ func TestFilesAreWhatTheFitWrites(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fitted.Streams, fitted.Collectives, fitted.Copy, fitted.Facts = shipped.Streams, shipped.Collectives, shipped.Copy, shipped.Facts // fitted by its own operators
+		fitted.Streams, fitted.Convs, fitted.Collectives, fitted.Copy, fitted.Facts = shipped.Streams, shipped.Convs, shipped.Collectives, shipped.Copy, shipped.Facts // fitted by its own operators
 		if !reflect.DeepEqual(fitted, shipped) {
 			t.Errorf("%s.toml is not what the fit gives; run go run ./calibrate/fit", r.Device)
 		}

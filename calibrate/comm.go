@@ -269,7 +269,8 @@ func deriveCollectives(p, donor *hwmodel.Profile) error {
 		if c.Link != p.Device.Group && c.Link != hwmodel.PCIe && c.Link != hwmodel.InterNode {
 			continue
 		}
-		if c.Derived && c.Engine != "nccl" || slices.ContainsFunc(p.Collectives, func(q hwmodel.Collective) bool { return keyOf(&q) == keyOf(&c) }) {
+		bridged := c.Link == hwmodel.PCIe && donor.Device.Group == hwmodel.NVLinkPair // see withoutLaunches
+		if c.Derived && !bridged || slices.ContainsFunc(p.Collectives, func(q hwmodel.Collective) bool { return keyOf(&q) == keyOf(&c) }) {
 			continue
 		}
 		if !serving(&c) && !sibling {

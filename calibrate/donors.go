@@ -41,7 +41,7 @@ var donors = map[string][]string{
 	"t4-16gb":              {"rtx-2080-ti-11gb", "v100-pcie-32gb", "v100-sxm-16gb", "a100-pcie-40gb", "a100-sxm-80gb", "l40s-48gb", "a40-48gb"},
 	"rtx-2080-ti-11gb":     {"t4-16gb", "v100-pcie-32gb", "v100-sxm-16gb", "a100-pcie-40gb", "a100-sxm-80gb", "l40s-48gb", "a40-48gb"},
 	"rtx-2080-8gb":         {"rtx-2080-ti-11gb", "t4-16gb", "v100-pcie-32gb", "v100-sxm-16gb", "a100-pcie-40gb", "a100-sxm-80gb", "l40s-48gb", "a40-48gb"},
-	"titan-rtx-24gb":       {"rtx-2080-ti-11gb", "t4-16gb", "v100-pcie-32gb", "v100-sxm-16gb", "a100-pcie-40gb", "a100-sxm-80gb", "l40s-48gb", "a40-48gb"},
+	"titan-rtx-24gb":       {"rtx-2080-ti-11gb", "t4-16gb", "v100-pcie-32gb", "v100-sxm-16gb", "a100-pcie-40gb", "a100-sxm-80gb", "l40s-48gb", "a40-48gb", "a100-pcie-80gb"},
 	"quadro-rtx-6000-24gb": {"rtx-2080-ti-11gb", "t4-16gb", "v100-pcie-32gb", "v100-sxm-16gb", "a100-pcie-40gb", "a100-sxm-80gb", "l40s-48gb", "a40-48gb"},
 
 	"p100-pcie-16gb":   {"gtx-1080-ti-11gb", "p4-8gb", "v100-pcie-32gb", "v100-sxm-16gb", "t4-16gb", "a100-pcie-40gb", "a100-sxm-80gb", "a40-48gb"},

@@ -1,6 +1,7 @@
 package hwmodel
 
 import (
+	"math"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -19,6 +20,7 @@ func TestNoOperatorBeatsPhysics(t *testing.T) {
 				checkProducts(t, p)
 				checkAttention(t, p)
 				checkStreams(t, p)
+				checkConvs(t, p)
 				checkLinks(t, p)
 			})
 		})
@@ -89,6 +91,32 @@ func checkStreams(t *rapid.T, p *Profile) {
 		}
 		// What L2 kept from the call before need not cross the DRAM bus again.
 		atLeast(t, "data-moving kernel "+s.Function, s.Time(d, c), max(c.Bytes/d.L2Bytes, (c.Bytes-float64(d.L2Size))/d.DRAMBytes))
+	}
+}
+
+func checkConvs(t *rapid.T, p *Profile) {
+	d := &p.Device
+	side := rapid.IntRange(1, 256)
+	kernel := rapid.SampledFrom([]float64{1, 3, 5, 7}).Draw(t, "kernel")
+	stride := rapid.SampledFrom([]float64{1, 2}).Draw(t, "stride")
+	c := ConvShape{
+		N: float64(rapid.IntRange(1, 256).Draw(t, "images")), Cin: float64(rapid.IntRange(1, 2048).Draw(t, "channels in")), Cout: float64(rapid.IntRange(1, 2048).Draw(t, "channels out")),
+		H: float64(side.Draw(t, "height")), W: float64(side.Draw(t, "width")), KernelH: kernel, KernelW: kernel, StrideH: stride, StrideW: stride,
+		PadH: math.Floor(kernel / 2), PadW: math.Floor(kernel / 2), Groups: 1,
+	}
+	if rapid.Bool().Draw(t, "depthwise") {
+		c.Groups, c.Cout = c.Cin, c.Cin
+	}
+	flops, elements := c.Work()
+	for i := range p.Convs {
+		v := &p.Convs[i]
+		width, _ := Width(v.DType)
+		got := v.Time(d, &c)
+		// The quickest method known for 3x3 filters needs a quarter of the multiplications.
+		atLeast(t, "convolution "+v.Pass, got, max(flops/4/d.FLOPs(v.DType), (elements*width-float64(d.L2Size))/d.DRAMBytes))
+		if math.IsNaN(got) || math.IsInf(got, 0) {
+			t.Fatalf("convolution %s of %+v takes %g s", v.Pass, c, got)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type Profile struct {
 	GEMM        GEMM                 `toml:"gemm"`
 	Grouped     Grouped              `toml:"grouped"`
 	Streams     []Stream             `toml:"stream"`
+	Convs       []Conv               `toml:"conv"`
 	Attention   map[string]Attention `toml:"attention"` // by backend
 	Collectives []Collective         `toml:"collective"`
 	Copy        Send                 `toml:"copy"` // between device and host memory
@@ -116,6 +117,9 @@ func (p *Profile) check() error {
 	c.share("grouped.efficiency", p.Grouped.Efficiency)
 	for i := range p.Streams {
 		c.stream(fmt.Sprintf("stream[%d]", i), &p.Streams[i])
+	}
+	for i := range p.Convs {
+		c.conv(fmt.Sprintf("conv[%d]", i), &p.Convs[i])
 	}
 	for _, name := range sortedKeys(p.Attention) {
 		a := p.Attention[name]

@@ -97,6 +97,8 @@ func stored(dir string) ([]*hwmodel.Profile, error) {
 	var out []*hwmodel.Profile
 	for _, d := range calibrate.Boards() {
 		p := new(hwmodel.Profile)
+		// A table whose form has changed must be taken out by hand, or fitted with
+		// everything else into an empty folder.
 		if _, err := toml.DecodeFile(filepath.Join(dir, d.Name+".toml"), p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
