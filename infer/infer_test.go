@@ -226,6 +226,39 @@ func TestBlocksAreAccountedFor(t *testing.T) {
 	}
 }
 
+// A slot can be taken back to an earlier length, or be given a context without computing it.
+func TestResize(t *testing.T) {
+	m := newModel(t, Config{Layers: 2, Hidden: 16, Heads: 2, KVHeads: 1, HeadDim: 8, Intermediate: 16, Vocab: 50, BlockTokens: 4, Blocks: 10, BLAS: "gonum"})
+	logits := func(length int, token int32) []float32 {
+		if err := m.Resize(0, length); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Step(context.Background(), []Part{{Tokens: []int32{token}, Sample: true}}); err != nil {
+			t.Fatal(err)
+		}
+		if m.Cached(0) != length+1 {
+			t.Fatalf("%d tokens and one more are %d", length, m.Cached(0))
+		}
+		return slices.Clone(m.act.logits)
+	}
+	first := logits(13, 7)
+	if logits(13, 8); !slices.Equal(logits(13, 7), first) {
+		t.Errorf("the same token after the same 13 others gave other logits")
+	}
+	if slices.Equal(logits(9, 7), first) {
+		t.Errorf("13 tokens before and 9 gave the same logits")
+	}
+	if err := m.Resize(1, 25); err == nil || m.FreeBlocks() != 6 || m.Cached(1) != 0 {
+		t.Errorf("25 tokens went into 6 blocks of 4: error %v, %d blocks free, %d tokens held", err, m.FreeBlocks(), m.Cached(1))
+	}
+	if err := m.Resize(0, -1); err == nil {
+		t.Errorf("a slot took -1 tokens")
+	}
+	if m.Free(0); m.FreeBlocks() != 10 {
+		t.Errorf("%d of 10 blocks are free after all was freed", m.FreeBlocks())
+	}
+}
+
 func TestNonsenseIsRefused(t *testing.T) {
 	good := Config{Layers: 1, Hidden: 8, Heads: 2, KVHeads: 1, HeadDim: 4, Intermediate: 8, Vocab: 9, BlockTokens: 4, Blocks: 3, BLAS: "gonum"}
 	for want, change := range map[string]func(*Config){

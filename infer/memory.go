@@ -59,6 +59,30 @@ func (m *Model) Free(slot int) {
 	q.table, q.cached = q.table[:0], 0
 }
 
+// Resize makes a slot hold n tokens: those beyond n are dropped, and in the place of
+// missing ones come random keys and values. It is for measurements, whose time depends
+// on how long a context is and not on what it says. Dropped tokens keep their memory
+// until the slot is freed.
+func (m *Model) Resize(slot, n int) error {
+	if slot < 0 || n < 0 {
+		return fmt.Errorf("infer: slot %d with %d tokens; want both from 0", slot, n)
+	}
+	q := m.memory.slot(slot)
+	had := len(q.table)
+	need := max(0, m.memory.missing(q, n-q.cached))
+	if need > len(m.memory.free) {
+		return fmt.Errorf("infer: %d tokens in slot %d need %d more KV blocks, %d of %d are free", n, slot, need, len(m.memory.free), m.cfg.Blocks)
+	}
+	m.memory.give(q, need)
+	for i := range m.layers {
+		for _, block := range q.table[had:] {
+			m.layers[i].kv.Randomize(block, m.cfg.Seed+uint64(i))
+		}
+	}
+	q.cached = n
+	return nil
+}
+
 // Cached returns the number of tokens that the KV memory holds of the sequence in a slot.
 func (m *Model) Cached(slot int) int {
 	if q := m.memory.slots[slot]; q != nil {

@@ -2,7 +2,6 @@ package infer
 
 import (
 	"math"
-	"math/rand/v2"
 
 	"orrery/infer/kernel"
 )
@@ -80,12 +79,8 @@ type weights struct {
 // are of the size of the inputs.
 func (w *weights) matrix(outputs, inputs int) []float32 {
 	w.matrices++
-	rng := rand.New(rand.NewPCG(w.seed, w.matrices))
-	limit := float32(math.Sqrt(3 / float64(inputs)))
 	m := make([]float32, outputs*inputs)
-	for i := range m {
-		m[i] = limit * (2*rng.Float32() - 1)
-	}
+	kernel.Randomize(m, float32(math.Sqrt(3/float64(inputs))), w.seed, w.matrices)
 	return m
 }
 

@@ -19,6 +19,14 @@ func (c *KV) at(block int32, head int) int {
 	return (int(block)*c.Heads + head) * c.BlockTokens * c.HeadDim
 }
 
+// Randomize fills a block with numbers from -1 to 1, another stream of them for each
+// block.
+func (c *KV) Randomize(block int32, seed uint64) {
+	at, n := c.at(block, 0), c.Heads*c.BlockTokens*c.HeadDim
+	Randomize(c.K[at:at+n], 1, seed, 2*uint64(block))
+	Randomize(c.V[at:at+n], 1, seed, 2*uint64(block)+1)
+}
+
 // Span is the tokens that one sequence computes in a step: a chunk of its prompt or the
 // one it decodes.
 type Span struct {
