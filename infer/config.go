@@ -61,6 +61,11 @@ func (c *Config) weights() float64 {
 	return float64(c.Layers)*layer + float64(c.Vocab)*h + h
 }
 
+// Bytes returns what the weights of the model take in memory, and its KV blocks.
+func (c *Config) Bytes() (weights, kv int64) {
+	return 4 * int64(c.weights()), 4 * 2 * int64(c.Layers) * int64(c.kvWidth()) * int64(c.BlockTokens) * int64(c.Blocks)
+}
+
 func (c *Config) queryWidth() int { return c.Heads * c.HeadDim }
 func (c *Config) kvWidth() int    { return c.KVHeads * c.HeadDim }
 func (c *Config) qkvWidth() int   { return c.queryWidth() + 2*c.kvWidth() }

@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 
+	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/gonum"
 )
 
@@ -99,32 +100,26 @@ func (t *attendTask) gathered(w *worker, s *Span, head, rows, keys, group int) {
 	w.blas.GemmNN(w.o, w.scores, w.v, rows, d, keys, d, keys, d)
 }
 
-// direct reads keys and values where they lie. It does the same operations in the same
-// order as gathered does with gonum's BLAS; a matrix product over a block of a few
-// tokens would cost more to call than to compute.
+// direct reads keys and values where they lie, a block at a time. It does the same
+// operations in the same order as gathered does with gonum's BLAS; a matrix product over
+// a block of a few tokens would cost more to call than to compute.
 func (t *attendTask) direct(w *worker, s *Span, head, rows, keys, group int) {
 	var g gonum.Implementation
 	d, size := t.kv.HeadDim, t.kv.BlockTokens
 	for lo := 0; lo < keys; lo += size {
-		at := t.kv.at(s.Table[lo/size], head)
-		for j := range min(size, keys-lo) {
-			key := t.kv.K[at+j*d : at+(j+1)*d]
-			for r := range rows {
-				w.scores[r*keys+lo+j] = g.Sdot(d, w.q[r*d:(r+1)*d], 1, key, 1)
-			}
+		n := min(size, keys-lo)
+		block := t.kv.K[t.kv.at(s.Table[lo/size], head):]
+		for r := range rows {
+			g.Sgemv(blas.NoTrans, n, d, 1, block, d, w.q[r*d:], 1, 0, w.scores[r*keys+lo:], 1)
 		}
 	}
 	t.mask(w, rows, keys, group)
 	clear(w.o)
 	for lo := 0; lo < keys; lo += size {
-		at := t.kv.at(s.Table[lo/size], head)
-		for j := range min(size, keys-lo) {
-			value := t.kv.V[at+j*d : at+(j+1)*d]
-			for r := range rows {
-				if x := w.scores[r*keys+lo+j]; x != 0 {
-					g.Saxpy(d, x, value, 1, w.o[r*d:(r+1)*d], 1)
-				}
-			}
+		n := min(size, keys-lo)
+		block := t.kv.V[t.kv.at(s.Table[lo/size], head):]
+		for r := range rows {
+			g.Sgemv(blas.Trans, n, d, 1, block, d, w.scores[r*keys+lo:], 1, 1, w.o[r*d:], 1)
 		}
 	}
 }

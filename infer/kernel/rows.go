@@ -95,18 +95,27 @@ func softmax(x []float32, scale float32) {
 type elementsTask struct {
 	y, x []float32
 	size int
+	of   func(y, x []float32)
 }
 
 // Add computes y += x.
-func (s *Set) Add(y, x []float32) {
+func (s *Set) Add(y, x []float32) { s.eachElement(y, x, add) }
+
+// Copy copies x to y, which is as long. No model needs it; it shows how fast memory is.
+func (s *Set) Copy(y, x []float32) { s.eachElement(y, x, func(y, x []float32) { copy(y, x) }) }
+
+func (s *Set) eachElement(y, x []float32, of func(y, x []float32)) {
 	items, size := pieces(len(y), 1)
-	s.elements = elementsTask{y, x, size}
+	s.elements = elementsTask{y, x, size, of}
 	s.each(items, &s.elements)
 }
 
 func (t *elementsTask) do(_ *worker, item int) {
 	lo, hi := item*t.size, min((item+1)*t.size, len(t.y))
-	y, x := t.y[lo:hi], t.x[lo:hi]
+	t.of(t.y[lo:hi], t.x[lo:hi])
+}
+
+func add(y, x []float32) {
 	for i, v := range x {
 		y[i] += v
 	}
