@@ -104,10 +104,13 @@ func pieces(n, cost int) (items, size int) {
 // few that it takes to wake another processor.
 const minOperations = 16 << 10
 
-// Grow returns s with room for n values; what it held is lost if it was too small.
+// Grow returns s with room for n values; what it held is lost if it was too small. Memory
+// begins at a multiple of 16 bytes, the width of gonum's vectors, which the allocator
+// grants to anything but a few numbers: a sum over unaligned ones has another order.
 func Grow[T any](s []T, n int) []T {
+	const fewest = 16
 	if cap(s) < n {
-		s = make([]T, n+n/4)
+		s = make([]T, max(n+n/4, fewest))
 	}
 	return s[:n]
 }
