@@ -56,7 +56,7 @@ func FitHost(device string, tensor int, rows []Row) (*hwmodel.Host, error) {
 }
 
 // FitEngines makes the engines that come with the program. They need the profiles,
-// since what a launch costs shows in iterations only.
+// since what a launch or a host costs shows in iterations only.
 func FitEngines(data string, profiles []*hwmodel.Profile) ([]*hwmodel.Engine, error) {
 	january, err := fitHosts(data, "2024-01-02")
 	if err != nil {
@@ -70,19 +70,7 @@ func FitEngines(data string, profiles []*hwmodel.Profile) ([]*hwmodel.Engine, er
 	if err != nil {
 		return nil, err
 	}
-	decode := *launch
-	decode.Graphs = "decode"
-	// The worker processes of vLLM V1 hide the host behind the devices; what it
-	// does per iteration has not been measured, so the single-device part of the
-	// last measured engine stands in for it at every degree.
-	var overlapped []hwmodel.Host
-	for _, h := range may {
-		if h.Tensor == 1 && h.Device == "" {
-			h.Fit = hwmodel.Fit{Derived: true, Source: "single device of: " + h.Source}
-			overlapped = append(overlapped, h)
-		}
-	}
-	return []*hwmodel.Engine{
+	engines := []*hwmodel.Engine{
 		{
 			Name: "sarathi-2024", Attention: "fa2", AllReduce: "nccl", MemoryFraction: 0.85, PadTokens: 8, Launch: *launch, Hosts: january,
 			Note: "the Python engine of the Sarathi-Serve experiments (OSDI'24): eager kernels, FlashAttention-2 with a tile a query head, Ray workers, host time added; host times of January 2024, the profile nearest to the paper's first version and its iteration times",
@@ -92,18 +80,16 @@ func FitEngines(data string, profiles []*hwmodel.Profile) ([]*hwmodel.Engine, er
 			Note: "as sarathi-2024, with the host time of May 2024, the last profile before the artefact came out in June: the engine of the capacity experiments, which were measured anew after the paper's first version of March 2024",
 		},
 		{
-			Name: "vllm-v0", Attention: "fa2-gqa", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: decode, Hosts: may,
-			Note: "vLLM V0 of mid-2024: CUDA graphs for decode-only iterations, host time added",
-		},
-		{
-			Name: "vllm-v1", Attention: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Overlap: true, Launch: hwmodel.Launch{Graphs: "all"}, Hosts: overlapped,
-			Note: "vLLM V1: CUDA graphs, host work overlapped with the devices",
-		},
-		{
 			Name: "ideal", Attention: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 1, Overlap: true, Launch: hwmodel.Launch{Graphs: "all"},
 			Note: "no host time at all: what the devices alone would do",
 		},
-	}, nil
+	}
+	artefact, err := FitArtefact(data, engines[0], profiles)
+	if err != nil {
+		return nil, err
+	}
+	fitted, err := fitWholeEngines(data, profiles, engines[0])
+	return append(append(engines, artefact), fitted...), err
 }
 
 // fitHosts fits the host's time for every machine and degree measured on a day.

@@ -23,6 +23,7 @@ type scoreFlags struct {
 	baseline bool
 	worst    int
 	json     bool
+	engine   string
 }
 
 func (a *app) calibrateScoreCmd() *cobra.Command {
@@ -39,7 +40,12 @@ the columns of one operator (see the package documentation of calibrate).
   bias                median of predicted/measured - 1
   in band             share of rows inside the 90 % band that the profile states,
                       and half the width of that band
-  derived             share of rows whose constants were not measured on the GPU`,
+  derived             share of rows whose constants were not measured on the GPU
+
+Published times of whole iterations (the columns of the files in ../shared/data/engine)
+are predicted from the operators and the host of the engine that ran them, a line for
+each file, engine, GPU and kind of time. Rows of GPUs, models or engines that Orrery
+does not have are counted as skipped.`,
 		Example: `  orrery calibrate score a100-sxm-80gb gemm.csv attention_decode.csv
   orrery calibrate score all measurements/*.csv --by source
   orrery calibrate score my-gpu.toml my-gpu.orrery --json`,
@@ -56,6 +62,7 @@ the columns of one operator (see the package documentation of calibrate).
 	c.Flags().BoolVar(&f.baseline, "baseline", false, "compare with a roofline of three constants fitted to these rows (slow)")
 	c.Flags().IntVar(&f.worst, "worst", 0, "list this many of the worst predicted rows of each line, at most 20")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
+	c.Flags().StringVar(&f.engine, "engine", "", "predict whole iterations by this engine instead of the one that ran them")
 	return c
 }
 
@@ -72,21 +79,40 @@ func (a *app) calibrateScore(profile string, files []string, f *scoreFlags) erro
 	if f.any && len(profiles) > 1 {
 		return inputErrorf("--any-gpu prices all rows with one profile; name one instead of %q", profile)
 	}
-	m, err := readMeasurements(files)
+	var whole, parts []string // files of iterations, of operators
+	for _, path := range files {
+		if calibrate.IsEngineFile(path) {
+			whole = append(whole, path)
+		} else {
+			parts = append(parts, path)
+		}
+	}
+	iterations, err := scoreIterations(profiles, whole, f)
 	if err != nil {
 		return err
 	}
-	scores, foreign, err := calibrate.ScoreRows(profiles, m, calibrate.ScoreOptions{By: f.by, AnyGPU: f.any, Baseline: f.baseline})
-	if err != nil {
-		return badInput{err}
+	var scores []calibrate.Score
+	foreign := 0
+	if len(parts) > 0 {
+		m, err := readMeasurements(parts)
+		if err != nil {
+			return err
+		}
+		scores, foreign, err = calibrate.ScoreRows(profiles, m, calibrate.ScoreOptions{By: f.by, AnyGPU: f.any, Baseline: f.baseline})
+		if err != nil {
+			return badInput{err}
+		}
 	}
-	if len(scores) == 0 {
+	if len(scores) == 0 && len(iterations) == 0 {
 		return inputErrorf("no row of %s is of a GPU that profile %s is for; --any-gpu prices them all the same", strings.Join(files, ", "), profile)
 	}
 	if f.json {
-		return a.printScoresJSON(scores, foreign)
+		return a.printScoresJSON(scores, iterations, foreign)
 	}
-	a.printScores(scores, f)
+	if len(scores) > 0 {
+		a.printScores(scores, f)
+	}
+	a.printIterationScores(iterations, f.worst)
 	if foreign > 0 {
 		a.note("%d rows are of other GPUs and were passed over", foreign)
 	}
@@ -141,14 +167,15 @@ func readMeasurements(files []string) (*calibrate.Measured, error) {
 	return m, nil
 }
 
-func (a *app) printScoresJSON(scores []calibrate.Score, foreign int) error {
+func (a *app) printScoresJSON(scores []calibrate.Score, iterations []calibrate.EngineScore, foreign int) error {
 	enc := json.NewEncoder(a.out)
 	enc.SetIndent("", "  ")
 	return enc.Encode(struct {
-		Format  string            `json:"format"`
-		Rows    []calibrate.Score `json:"rows"`
-		Foreign int               `json:"foreign_rows"` // of GPUs that no profile is of
-	}{scoreFormat, scores, foreign})
+		Format     string                  `json:"format"`
+		Rows       []calibrate.Score       `json:"rows"`
+		Iterations []calibrate.EngineScore `json:"iterations,omitempty"`
+		Foreign    int                     `json:"foreign_rows"` // of GPUs that no profile is of
+	}{scoreFormat, scores, iterations, foreign})
 }
 
 func (a *app) printScores(scores []calibrate.Score, f *scoreFlags) {

@@ -28,9 +28,10 @@ type Engine struct {
 	// for none.
 	PadTokens int `toml:"pad_tokens"`
 
-	Launch  Launch `toml:"launch"`
-	Overlap bool   `toml:"overlap"` // the host prepares the next iteration while the devices compute
-	Hosts   []Host `toml:"host"`
+	Launch   Launch    `toml:"launch"`
+	Overlap  bool      `toml:"overlap"` // the host prepares the next iteration while the devices compute
+	Hosts    []Host    `toml:"host"`
+	Machines []Machine `toml:"machine,omitempty"`
 }
 
 // Launch says how kernels reach the device. Launched one by one from the host
@@ -46,7 +47,11 @@ type Launch struct {
 	Operator   float64 `toml:"operator"`   // host seconds to launch one operator of a layer eagerly
 	Collective float64 `toml:"collective"` // host seconds to launch one collective eagerly
 	Norm       int     `toml:"norm"`       // how launches and kernels overlap, see [Overlap]
-	Fit        `toml:"fit"`
+	// Gap is the time in seconds for which the devices idle between one operator and the
+	// next, beyond what the operators were measured with: the nodes of a graph, or the
+	// small kernels that an engine runs between the operators that are priced.
+	Gap float64 `toml:"gap,omitzero"`
+	Fit `toml:"fit"`
 }
 
 // Host is what the host does for one iteration while the devices wait: schedule,
@@ -56,7 +61,19 @@ type Host struct {
 	Tensor      int     `toml:"tensor"` // tensor-parallel degree from which it holds
 	Fixed       float64 `toml:"fixed"`  // seconds an iteration
 	PerSequence float64 `toml:"per_sequence"`
-	Fit         `toml:"fit"`
+	// Prompt is what an iteration with prompt tokens costs the host in seconds beyond
+	// that: building the inputs of prompts, and kernels that decodes do without.
+	Prompt float64 `toml:"prompt,omitzero"`
+	Fit    `toml:"fit"`
+}
+
+// Machine says how the host beside a device compares with those that the engine's launches
+// and host times were measured on, where it has no times of its own: the same Python runs
+// quicker on a newer processor.
+type Machine struct {
+	Device string  `toml:"device"`
+	Slower float64 `toml:"slower"` // times as long for launches and host work alike
+	Fit    `toml:"fit"`
 }
 
 // LoadEngine returns the named engine, one of those that come with the program.
@@ -105,6 +122,7 @@ func (e *Engine) check() error {
 	}
 	c.time("launch.operator", e.Launch.Operator)
 	c.time("launch.collective", e.Launch.Collective)
+	c.time("launch.gap", e.Launch.Gap)
 	for i := range e.Hosts {
 		h := &e.Hosts[i]
 		if h.Tensor < 1 {
@@ -112,8 +130,21 @@ func (e *Engine) check() error {
 		}
 		c.time(fmt.Sprintf("host[%d].fixed", i), h.Fixed)
 		c.time(fmt.Sprintf("host[%d].per_sequence", i), h.PerSequence)
+		c.time(fmt.Sprintf("host[%d].prompt", i), h.Prompt)
+	}
+	for i := range e.Machines {
+		if e.Machines[i].Device == "" {
+			c.fail("machine[%d].device is missing", i)
+		}
+		c.within(fmt.Sprintf("machine[%d].slower", i), e.Machines[i].Slower, 0.05, 20)
 	}
 	return c.err
+}
+
+// Kernels says in a word which kernels the engine runs: engines of the same word differ
+// in their hosts alone.
+func (e *Engine) Kernels() string {
+	return fmt.Sprintf("%s %s %d", e.Attention, e.AllReduce, e.PadTokens)
 }
 
 // HostFor returns the host work beside the given device at a tensor-parallel
@@ -134,5 +165,20 @@ func (e *Engine) HostFor(device string, tensor int) Host {
 			best, rank = h, r
 		}
 	}
+	if best.Device == "" {
+		f := e.Slower(device)
+		best.Fixed, best.PerSequence, best.Prompt = best.Fixed*f, best.PerSequence*f, best.Prompt*f
+	}
 	return best
+}
+
+// Slower returns how many times as long the host beside the given device takes as those
+// that the engine was measured on.
+func (e *Engine) Slower(device string) float64 {
+	for i := range e.Machines {
+		if e.Machines[i].Device == device {
+			return e.Machines[i].Slower
+		}
+	}
+	return 1
 }

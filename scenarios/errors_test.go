@@ -95,7 +95,7 @@ func TestErrors(t *testing.T) {
 		{"rate infinite", "rate = 2.0", "rate = inf", nil,
 			"s.toml:11: traffic.rate is inf; want requests per second, above 0 and at most 1e9"},
 		{"unknown model", "mistral-7b", "mistral-8b", nil,
-			`s.toml:3: model.name: there is no model named "mistral-8b"; did you mean mistral-7b or mixtral-8x7b? (or give the path of a .toml or config.json)`},
+			`s.toml:3: model.name: there is no model named "mistral-8b"; did you mean mistral-7b or mixtral-8x7b or mixtral-8x22b? (or give the path of a .toml or config.json)`},
 		{"unknown architecture", `"mistral-7b"`, `"config.json"`, nil,
 			`s.toml:3: model.name: DIR/config.json: architecture "GPT2LMHeadModel" is not known; want one of ...`},
 		{"unknown device", "a100-pcie-80gb", "a100-80gb", nil,

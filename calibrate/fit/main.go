@@ -145,11 +145,7 @@ func fitEngines(data, out string, profiles []*hwmodel.Profile) error {
 	if err != nil {
 		return err
 	}
-	artefact, err := calibrate.FitArtefact(data, engines[0], profiles)
-	if err != nil {
-		return err
-	}
-	for _, e := range append(engines, artefact) {
+	for _, e := range engines {
 		if err := write(filepath.Join(out, "engines", e.Name+".toml"), "# What a serving engine adds to the time of an iteration. Written by calibrate/fit; do not edit.\n# Times are seconds.\n\n", e); err != nil {
 			return err
 		}

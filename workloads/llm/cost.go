@@ -40,14 +40,20 @@ type Cost struct {
 	move    movers
 	host    hwmodel.Host
 
-	layers  []float64 // of each stage
-	launch  []float64 // host seconds to launch each stage eagerly
-	hybrid  []float64 // the same, with chunks and decodes in one batch
-	eager   bool      // launches count in iterations of decodes
-	mixed   bool      // launches count in iterations with prompt tokens
-	pad     int
-	swap    float64 // seconds a byte of the model's KV that is swapped
-	doubts  []string
+	layers []float64 // of each stage
+	launch []float64 // host seconds to launch each stage eagerly
+	hybrid []float64 // the same, with chunks and decodes in one batch
+	gaps   []float64 // device seconds between the operators of each stage
+	eager  bool      // launches count in iterations of decodes
+	mixed  bool      // launches count in iterations with prompt tokens
+	pad    int
+	swap   float64 // seconds a byte of the model's KV that is swapped
+	doubts []string
+	*memos
+}
+
+// memos are the costs that do not depend on the engine's host.
+type memos struct {
 	perTok  memo // seconds of a layer by tokens, attention apart
 	embed   memo // seconds of the embedding by tokens
 	head    memo // seconds of the LM head by sequences that sample
@@ -72,7 +78,7 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 	if err := m.CanSplit(par); err != nil {
 		return nil, err
 	}
-	c := &Cost{model: m, par: par, profile: p, engine: e, group: p.Device.Group, between: stageLink(&p.Device, par.Devices())}
+	c := &Cost{model: m, par: par, profile: p, engine: e, group: p.Device.Group, between: stageLink(&p.Device, par.Devices()), memos: new(memos)}
 	for _, o := range options {
 		o(c)
 	}
@@ -104,13 +110,28 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 			return nil, err
 		}
 	}
-	c.host = e.HostFor(d.Name, par.Tensor)
 	c.swap = 1 / (p.Copy.Rate * float64(par.Devices()))
 	c.pad = max(1, e.PadTokens)
-	c.eager, c.mixed = e.Launch.Graphs == "none", e.Launch.Graphs != "all"
-	c.stages()
+	c.serve(e)
 	c.doubt(a, measured)
 	return c, nil
+}
+
+// serve notes what the host of engine e does.
+func (c *Cost) serve(e *hwmodel.Engine) {
+	c.engine = e
+	c.host = e.HostFor(c.profile.Device.Name, c.par.Tensor)
+	c.eager, c.mixed = e.Launch.Graphs == "none", e.Launch.Graphs != "all"
+	c.stages()
+}
+
+// Hosted returns the cost of the same kernels launched and fed by the host of engine e,
+// whose own kernels do not count. It shares what it remembers with c.
+func (c *Cost) Hosted(e *hwmodel.Engine) *Cost {
+	h := *c
+	h.layers, h.launch, h.hybrid, h.gaps = nil, nil, nil, nil
+	h.serve(e)
+	return &h
 }
 
 // stageLink returns how one stage reaches the next by default: through the switch or
@@ -132,11 +153,12 @@ func (c *Cost) stages() {
 	for s := range n {
 		layers := c.model.StageLayers(n, s)
 		operators, collectives := launches(c.model, c.par)
-		l := &c.engine.Launch
-		once := float64(layers) * (float64(operators)*l.Operator + float64(collectives)*l.Collective)
+		l, slower := &c.engine.Launch, c.engine.Slower(c.profile.Device.Name)
+		once := float64(layers) * slower * (float64(operators)*l.Operator + float64(collectives)*l.Collective)
 		c.layers = append(c.layers, float64(layers))
 		c.launch = append(c.launch, once)
-		c.hybrid = append(c.hybrid, once+float64(layers)*l.Operator)
+		c.hybrid = append(c.hybrid, once+float64(layers)*slower*l.Operator)
+		c.gaps = append(c.gaps, float64(layers)*float64(operators+collectives)*l.Gap)
 	}
 }
 
@@ -150,6 +172,9 @@ func launches(m *Model, par Parallel) (operators, collectives int) {
 	}
 	if m.Experts > 0 {
 		operators += 3 // router, sort, sum over experts
+	}
+	if m.QKNorm {
+		operators += 2
 	}
 	if par.Tensor == 1 {
 		collectives = 0
@@ -222,7 +247,7 @@ func (c *Cost) Stage(s int, b *hwmodel.Batch) time.Duration {
 	if b.Chunks > 0 {
 		layer += c.prefill.Time(b)
 	}
-	total := float64(c.layers[s] * layer)
+	total := float64(c.layers[s]*layer) + c.gaps[s]
 	if s == 0 {
 		total += c.embedding(t)
 	}
@@ -270,7 +295,11 @@ func (c *Cost) Send(b *hwmodel.Batch) time.Duration {
 
 // Host returns how long the host is busy with the iteration.
 func (c *Cost) Host(b *hwmodel.Batch) (time.Duration, bool) {
-	return nanoseconds(c.host.Fixed + float64(c.host.PerSequence*float64(b.Decodes+b.Chunks))), c.engine.Overlap
+	t := c.host.Fixed + float64(c.host.PerSequence*float64(b.Decodes+b.Chunks))
+	if b.Chunks > 0 {
+		t += c.host.Prompt
+	}
+	return nanoseconds(t), c.engine.Overlap
 }
 
 // padded rounds tokens up to the engine's multiple.

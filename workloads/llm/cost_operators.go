@@ -24,6 +24,9 @@ func (c *Cost) tokenTime(t int) float64 {
 	add := c.move.add.bytes(d, 3*row)
 
 	sum := float64(float64(norms(m))*norm) + qkv + rotary + store + out + add
+	if m.QKNorm { // each head is a row
+		sum += c.move.norm.Time(d, hwmodel.RowPass(t*c.heads.Query, c.heads.Dim)) + c.move.norm.Time(d, hwmodel.RowPass(t*c.heads.KV, c.heads.Dim))
+	}
 	if m.Experts > 0 {
 		sum += c.expertTime(t)
 	} else {

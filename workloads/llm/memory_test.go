@@ -110,6 +110,9 @@ func TestWeightsAddUp(t *testing.T) {
 		}
 		extra := int64(p.Tensor - 1) // copies of what is not split
 		copies := int64(m.Layers)*(int64(m.NormsPerLayer)*m.normParams()+int64(m.Hidden*m.Experts)) + m.normParams()
+		if m.QKNorm {
+			copies += int64(m.Layers) * 2 * int64(m.HeadDim)
+		}
 		heads := int64(m.KVHeadsPerDevice(p.Tensor)*p.Tensor - m.KVHeads) // copies of KV heads
 		perHead := 2 * int64(m.HeadDim) * int64(m.Hidden)
 		if m.QKVBias {

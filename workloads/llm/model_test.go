@@ -32,6 +32,18 @@ func TestParamsAreThoseOfTheCheckpoints(t *testing.T) {
 		"qwen2.5-72b":   72_706_203_648,
 		"mixtral-8x7b":  46_702_792_704,
 		"orrery-25m":    25_698_816, // that package infer makes
+
+		"codellama-34b":      33_743_970_304,
+		"llama-2-13b":        13_015_864_320,
+		"llama-3.1-405b":     405_853_388_800,
+		"mistral-large-123b": 122_610_069_504,
+		"mistral-nemo-12b":   12_247_782_400,
+		"mixtral-8x22b":      140_620_634_112,
+		"qwen3-8b":           8_190_735_360,
+		"qwen3-14b":          14_768_307_200,
+		"qwen3-32b":          32_762_123_264,
+		"qwen3-30b-a3b":      30_532_122_624,
+		"qwen3-235b-a22b":    235_093_634_560,
 	}
 	for _, name := range Names() {
 		want, ok := published[name]
@@ -69,9 +81,9 @@ func TestKVBytesPerToken(t *testing.T) {
 
 func TestLoadSuggestsWhatWasMeant(t *testing.T) {
 	for name, want := range map[string]string{
-		"mistral":             `there is no model named "mistral"; did you mean mistral-7b?`,
+		"mixtral-8x":          `there is no model named "mixtral-8x"; did you mean mixtral-8x7b or `,
 		"Llama2-70B":          `there is no model named "Llama2-70B"; did you mean llama-2-70b or llama-2-7b`,
-		"gpt-4":               `there is no model named "gpt-4"; want one of falcon-180b, `,
+		"gpt-4":               `there is no model named "gpt-4"; want one of codellama-34b, falcon-180b, `,
 		"nowhere/config.json": "nowhere/config.json: no such file or directory",
 	} {
 		_, err := Load(name)

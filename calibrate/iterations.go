@@ -1,0 +1,175 @@
+package calibrate
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"orrery/hwmodel"
+	"orrery/workloads/llm"
+)
+
+// EngineRow is one published time of a serving engine at work: of an iteration, of a
+// request that ran alone, or a mean over many iterations of a batch.
+type EngineRow struct {
+	GPU      string // as measurement files name it
+	Device   string // profile of that GPU, empty if there is none
+	Engine   string // engine of hwmodel that stands for what ran, empty if none does
+	Model    *llm.Model
+	Parallel llm.Parallel
+	// Links joins the devices where that is not the device's own way.
+	Links   []llm.Option
+	Kind    string // what was timed: decode, prompt, TPOT, ...
+	Shape   string // the rest of what was asked, in words
+	Part    string // rows of one part are held out of a fit together
+	Seconds float64
+	// Predict returns the same time in seconds on an engine whose iterations are priced.
+	Predict func(*Iterations) float64
+
+	File string
+	Line int
+}
+
+// key says which rows share a cost model.
+func (w *EngineRow) key() string {
+	return fmt.Sprintf("%s %s %v %d", w.Device, w.Model.Name, w.Parallel, w.Model.WeightBytes)
+}
+
+// EngineScore says how far predictions are off on the published times of one kind, by
+// file, engine and GPU. Errors are |predicted/measured - 1|. Its JSON form is stable.
+type EngineScore struct {
+	File    string  `json:"file"`
+	Engine  string  `json:"engine"`
+	GPU     string  `json:"gpu"`
+	Kind    string  `json:"kind"`
+	Rows    int     `json:"rows"`
+	Mean    float64 `json:"mape"`
+	Median  float64 `json:"median_ape"`
+	P90     float64 `json:"p90_ape"`
+	Bias    float64 `json:"bias"` // median of predicted/measured - 1
+	Skipped int     `json:"skipped"`
+
+	Priced []PricedRow `json:"-"` // worst first
+}
+
+// PricedRow is a published time and its prediction in seconds.
+type PricedRow struct {
+	*EngineRow
+	Predicted float64
+}
+
+// Error returns predicted/measured - 1.
+func (p *PricedRow) Error() float64 { return p.Predicted/p.Seconds - 1 }
+
+// Pricer prices iterations on the devices of many models. It keeps the operators' times
+// of each, which do not depend on the engine's host. It belongs to one goroutine.
+type Pricer struct {
+	profiles []*hwmodel.Profile
+	costs    map[string]*llm.Cost // by row key and the engine's kernels
+}
+
+// NewPricer returns a pricer that knows the devices of profiles.
+func NewPricer(profiles []*hwmodel.Profile) *Pricer {
+	return &Pricer{profiles: profiles, costs: map[string]*llm.Cost{}}
+}
+
+// Price returns the predicted seconds of w under engine e.
+func (p *Pricer) Price(w *EngineRow, e *hwmodel.Engine) (float64, error) {
+	c, err := p.cost(w, e)
+	if err != nil {
+		return 0, err
+	}
+	return w.Predict(&Iterations{c}), nil
+}
+
+// cost returns the cost model of w's devices under e.
+func (p *Pricer) cost(w *EngineRow, e *hwmodel.Engine) (*llm.Cost, error) {
+	key := w.key() + " " + e.Kernels()
+	c, ok := p.costs[key]
+	if !ok {
+		i := slices.IndexFunc(p.profiles, func(q *hwmodel.Profile) bool { return q.Device.Name == w.Device })
+		if i < 0 {
+			return nil, fmt.Errorf("%s:%d: no profile of %s", w.File, w.Line, w.GPU)
+		}
+		var err error
+		if c, err = llm.NewCost(w.Model, w.Parallel, p.profiles[i], e, w.Links...); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", w.File, w.Line, err)
+		}
+		p.costs[key] = c
+	}
+	return c.Hosted(e), nil
+}
+
+// Iterations are the iterations of an engine that has one batch under way at a time.
+type Iterations struct{ cost hwmodel.CostModel }
+
+// Devices returns the seconds that the devices take for b, one stage after another.
+func (p *Iterations) Devices(b *hwmodel.Batch) float64 {
+	t := p.cost.Stage(0, b)
+	for s := 1; s < p.cost.Stages(); s++ {
+		t += p.cost.Send(b) + p.cost.Stage(s, b)
+	}
+	return t.Seconds()
+}
+
+// Host returns the seconds that the host is busy with b.
+func (p *Iterations) Host(b *hwmodel.Batch) float64 {
+	t, _ := p.cost.Host(b)
+	return t.Seconds()
+}
+
+// Time returns the seconds from one iteration of b to the next.
+func (p *Iterations) Time(b *hwmodel.Batch) float64 {
+	if _, overlapped := p.cost.Host(b); overlapped {
+		return max(p.Devices(b), p.Host(b))
+	}
+	return p.Devices(b) + p.Host(b)
+}
+
+// ScoreEngines compares published times with the predictions of engines, one score for each
+// file, engine, GPU and kind in the order in which they first come. Rows without a
+// profile or an engine are counted as skipped.
+func ScoreEngines(p *Pricer, engines []*hwmodel.Engine, rows []EngineRow) ([]EngineScore, error) {
+	var scores []EngineScore
+	for i := range rows {
+		w := &rows[i]
+		j := slices.IndexFunc(scores, func(s EngineScore) bool {
+			return s.File == w.File && s.Engine == w.Engine && s.GPU == w.GPU && s.Kind == w.Kind
+		})
+		if j < 0 {
+			j = len(scores)
+			scores = append(scores, EngineScore{File: w.File, Engine: w.Engine, GPU: w.GPU, Kind: w.Kind})
+		}
+		s := &scores[j]
+		k := slices.IndexFunc(engines, func(e *hwmodel.Engine) bool { return e.Name == w.Engine })
+		if k < 0 || w.Device == "" || w.Model == nil {
+			s.Skipped++
+			continue
+		}
+		v, err := p.Price(w, engines[k])
+		if err != nil {
+			return nil, err
+		}
+		s.Priced = append(s.Priced, PricedRow{w, v})
+	}
+	for i := range scores {
+		scores[i].summarise()
+	}
+	return scores, nil
+}
+
+func (s *EngineScore) summarise() {
+	s.Rows = len(s.Priced)
+	if s.Rows == 0 {
+		return
+	}
+	slices.SortStableFunc(s.Priced, func(a, b PricedRow) int { return cmp.Compare(math.Abs(b.Error()), math.Abs(a.Error())) })
+	var signed, errs []float64
+	for i := range s.Priced {
+		signed = append(signed, s.Priced[i].Error())
+		errs = append(errs, math.Abs(s.Priced[i].Error()))
+	}
+	slices.Sort(errs)
+	s.Mean, s.Median, s.P90, s.Bias = mean(errs), median(errs), quantile(errs, 0.9), median(signed)
+}
