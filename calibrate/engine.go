@@ -72,15 +72,15 @@ func FitEngines(data string, profiles []*hwmodel.Profile) ([]*hwmodel.Engine, er
 	}
 	engines := []*hwmodel.Engine{
 		{
-			Name: "sarathi-2024", Attention: "fa2", AllReduce: "nccl", MemoryFraction: 0.85, PadTokens: 8, Launch: *launch, Hosts: january,
+			Name: "sarathi-2024", Attention: "fa2", GEMM: "vllm", AllReduce: "nccl", MemoryFraction: 0.85, PadTokens: 8, Launch: *launch, Hosts: january,
 			Note: "the Python engine of the Sarathi-Serve experiments (OSDI'24): eager kernels, FlashAttention-2 with a tile a query head, Ray workers, host time added; host times of January 2024, the profile nearest to the paper's first version and its iteration times",
 		},
 		{
-			Name: "sarathi-2024-05", Attention: "fa2", AllReduce: "nccl", MemoryFraction: 0.85, PadTokens: 8, Launch: *launch, Hosts: may,
+			Name: "sarathi-2024-05", Attention: "fa2", GEMM: "vllm", AllReduce: "nccl", MemoryFraction: 0.85, PadTokens: 8, Launch: *launch, Hosts: may,
 			Note: "as sarathi-2024, with the host time of May 2024, the last profile before the artefact came out in June: the engine of the capacity experiments, which were measured anew after the paper's first version of March 2024",
 		},
 		{
-			Name: "ideal", Attention: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 1, Overlap: true, Launch: hwmodel.Launch{Graphs: "all"},
+			Name: "ideal", Attention: "vllm", GEMM: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 1, Overlap: true, Launch: hwmodel.Launch{Graphs: "all"},
 			Note: "no host time at all: what the devices alone would do",
 		},
 	}

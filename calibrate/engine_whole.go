@@ -56,7 +56,7 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 	return []wholeEngine{
 		{
 			engine: hwmodel.Engine{
-				Name: "vllm-2023", Attention: base.Attention, AllReduce: "nccl", MemoryFraction: 0.9, PadTokens: 8, Launch: base.Launch, Hosts: base.Hosts,
+				Name: "vllm-2023", Attention: base.Attention, GEMM: "vllm", AllReduce: "nccl", MemoryFraction: 0.9, PadTokens: 8, Launch: base.Launch, Hosts: base.Hosts,
 				Note: "vLLM of 2023 as Splitwise measured it: eager kernels, Ray workers; host parts of the Python engine of January 2024, launches, prompts and the quicker processor of DGX H100 from whole iterations",
 			},
 			source:     "prompt and token times of Llama-2-70B on DGX A100 and DGX H100 (Splitwise); held out by tensor-parallel degree",
@@ -72,7 +72,7 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 		},
 		{
 			engine: hwmodel.Engine{
-				Name: "vllm-v0", Attention: "fa2-gqa", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: graphsForDecodes(base),
+				Name: "vllm-v0", Attention: "fa2-gqa", GEMM: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: graphsForDecodes(base),
 				Note: "vLLM V0 of mid-2024 behind its HTTP server: CUDA graphs for decode-only iterations; scheduling, detokenising and streaming in one Python process while the devices wait",
 			},
 			source:     "mean times between tokens of ten models of 7 to 141 billion parameters on A100-40GB and H100 with full batches (ML.ENERGY leaderboard 2, prompts taken as 200 tokens); held out by model",
@@ -88,7 +88,7 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 		},
 		{
 			engine: hwmodel.Engine{
-				Name: "vllm-v1", Attention: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
+				Name: "vllm-v1", Attention: "vllm", GEMM: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
 				Note: "vLLM V1 of 2025 (0.11, 0.12): CUDA graphs; the devices wait while the engine's process samples, schedules and builds inputs, a cost a sequence",
 			},
 			source:     "median times between tokens of dense models of 8 to 70 billion parameters (ML.ENERGY leaderboard 3, prompts taken as 200 tokens) and mean ones of Qwen3-32B on 2 to 8 devices (AIConfigurator's silicon samples, vLLM 0.12), all on H100; held out by model and degree",
@@ -99,7 +99,7 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 		},
 		{
 			engine: hwmodel.Engine{
-				Name: "sglang", Attention: "sglang", AllReduce: "custom", MemoryFraction: 0.88, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "decode"},
+				Name: "sglang", Attention: "sglang", GEMM: "sglang", AllReduce: "custom", MemoryFraction: 0.88, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "decode"},
 				Note: "SGLang 0.5: CUDA graphs for decodes, prompts in iterations of their own, host mostly hidden behind the devices",
 			},
 			source:     "mean times between tokens of Qwen3-32B on 1 to 8 H100 (AIConfigurator's silicon samples, SGLang 0.5.1 and 0.5.8); held out by degree",
@@ -108,7 +108,7 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 		},
 		{
 			engine: hwmodel.Engine{
-				Name: "trtllm", Attention: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
+				Name: "trtllm", Attention: "vllm", GEMM: "trtllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
 				Note: "TensorRT-LLM 1.0: CUDA graphs, C++ runtime, host mostly hidden behind the devices",
 			},
 			source:     "mean times between tokens of Llama-3.1-8B and Qwen3-32B (fp8) on 1 to 8 H100 (AIConfigurator's silicon samples, TensorRT-LLM 1.0.0rc3); held out by model and degree",
@@ -119,7 +119,7 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 		},
 		{
 			engine: hwmodel.Engine{
-				Name: "gpt-fast", Attention: "vllm", AllReduce: "custom", MemoryFraction: 0.95, PadTokens: 1, Launch: hwmodel.Launch{Graphs: "all"},
+				Name: "gpt-fast", Attention: "vllm", GEMM: "vllm", AllReduce: "custom", MemoryFraction: 0.95, PadTokens: 1, Launch: hwmodel.Launch{Graphs: "all"},
 				Note: "gpt-fast: compiled PyTorch, one sequence at a time, replayed from a graph",
 			},
 			source:     "decode rates of Llama models on 1 to 4 A100 (gpt-fast's README); held out by model and weight format",
@@ -132,7 +132,7 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 		},
 		{
 			engine: hwmodel.Engine{
-				Name: "fastertransformer", Attention: "vllm", AllReduce: "nccl", MemoryFraction: 0.95, PadTokens: 1, Launch: hwmodel.Launch{Graphs: "all"},
+				Name: "fastertransformer", Attention: "vllm", GEMM: "vllm", AllReduce: "nccl", MemoryFraction: 0.95, PadTokens: 1, Launch: hwmodel.Launch{Graphs: "all"},
 				Note: "FasterTransformer 5: C++, kernels launched one by one ahead of the device, a batch computed from beginning to end",
 			},
 			source:     "answers of GPT models of 350 million to 530 billion parameters on 1 to 24 A100 (FasterTransformer's GPT guide); held out by model and degree",
@@ -213,7 +213,7 @@ func fitRequestEngine(data string, p *Pricer) (*hwmodel.Engine, error) {
 	}
 	w := wholeEngine{
 		engine: hwmodel.Engine{
-			Name: "vllm-v1-async", Attention: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
+			Name: "vllm-v1-async", Attention: "vllm", GEMM: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
 			Note: "vLLM V1 of 2026 (0.19), which schedules an iteration ahead: CUDA graphs, host hidden behind the devices but for sampling",
 		},
 		source:     "iterations of Llama-3.1-8B on RTX PRO 6000, from the requests of one run of vLLM 0.19 (LLMServingSim), windows of twenty; held out by sixths of the run",

@@ -141,7 +141,7 @@ func stepRows(data string, p *hwmodel.Profile) ([]Row, error) {
 // deviceTime returns the seconds of an iteration of n decodes at a context on the
 // devices alone.
 func deviceTime(m *llm.Model, tensor int, p *hwmodel.Profile, attention string, n, context int) (float64, error) {
-	e := &hwmodel.Engine{Name: "devices alone", Attention: attention, AllReduce: "nccl", PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"}}
+	e := &hwmodel.Engine{Name: "devices alone", Attention: attention, GEMM: "vllm", AllReduce: "nccl", PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"}}
 	c, err := llm.NewCost(m, llm.Parallel{Tensor: tensor, Pipeline: 1}, p, e)
 	if err != nil {
 		return 0, err

@@ -156,6 +156,18 @@ func (p *Problem) Solve() (*Result, error) {
 	return out, nil
 }
 
+// balance gives every source the same weight in all.
+func balance(rows []Row) []Row {
+	count := map[string]int{}
+	for i := range rows {
+		count[rows[i].Source]++
+	}
+	for i := range rows {
+		rows[i].Weight = float64(len(rows)) / float64(len(count)*count[rows[i].Source])
+	}
+	return rows
+}
+
 // overheads returns the sources in rows that need an overhead of their own.
 func (p *Problem) overheads(rows []Row) []string {
 	var out []string

@@ -15,11 +15,7 @@ type Recipe struct {
 	// measured on this one; its recipe comes earlier.
 	Donor string
 
-	GEMM     []string // sources
-	Clean    []string // of them, those that time the kernel alone
 	Backends []Backend
-	Experts  string // source
-	Spread   string // token-to-expert distribution in the data
 }
 
 // Backend says from which source an attention backend is fitted.
@@ -36,8 +32,6 @@ type Backend struct {
 var Recipes = []Recipe{
 	{
 		Device: "a100-sxm-80gb", GPU: "a100_sxm_80g",
-		GEMM: []string{"aic-vllm", "aic-sglang", "aic-trtllm", "vidur"}, Clean: []string{"aic-vllm", "aic-sglang", "aic-trtllm"},
-		Experts: "aic-vllm", Spread: "power_law_1.01",
 		Backends: []Backend{
 			{Name: "fa2-gqa", Source: "vidur"},
 			{Name: "fa2", Prefill: "fa2-gqa", Rows: 64},
@@ -50,15 +44,12 @@ var Recipes = []Recipe{
 	},
 	{
 		Device: "h100-sxm-80gb", GPU: "h100_sxm", Donor: "a100-sxm-80gb",
-		GEMM: []string{"aic-vllm", "aic-trtllm", "vidur"}, Clean: []string{"aic-vllm", "aic-trtllm"},
-		Experts: "aic-vllm", Spread: "balanced",
 		Backends: []Backend{
 			{Name: "vllm", Source: "aic-vllm"},
 		},
 	},
 	{
 		Device: "a40-48gb", GPU: "a40", Donor: "a100-sxm-80gb",
-		GEMM: []string{"vidur"}, Clean: []string{"vidur"},
 	},
 }
 
@@ -100,7 +91,7 @@ func (r *Recipe) Fit(data string, donors []*hwmodel.Profile) (*hwmodel.Profile, 
 		}
 		borrow(p, donors[j])
 	}
-	for _, step := range []func(string, *hwmodel.Profile) error{r.fitGEMM, r.fitAttention, r.fitExperts} {
+	for _, step := range []func(string, *hwmodel.Profile) error{r.fitAttention} {
 		if err := step(data, p); err != nil {
 			return nil, err
 		}
@@ -111,11 +102,6 @@ func (r *Recipe) Fit(data string, donors []*hwmodel.Profile) (*hwmodel.Profile, 
 // borrow copies the donor's constants, all of them shares of a peak or times at
 // the start of a kernel, and marks them as derived.
 func borrow(p, donor *hwmodel.Profile) {
-	p.GEMM, p.Grouped = donor.GEMM, donor.Grouped
-	fits := []*hwmodel.Fit{&p.GEMM.Fit, &p.Grouped.Fit}
-	for _, f := range fits {
-		*f = derived(donor.Device.Name, *f)
-	}
 	for name, a := range donor.Attention {
 		a.Prefill.Fit = derived(donor.Device.Name, a.Prefill.Fit)
 		a.Decode.Fit = derived(donor.Device.Name, a.Decode.Fit)
@@ -130,40 +116,6 @@ func borrow(p, donor *hwmodel.Profile) {
 
 func derived(from string, f hwmodel.Fit) hwmodel.Fit {
 	return hwmodel.Fit{Derived: true, Source: "shares of the peaks as on " + from + " (" + f.Source + ")"}
-}
-
-func (r *Recipe) fitGEMM(data string, p *hwmodel.Profile) error {
-	if len(r.GEMM) == 0 {
-		return nil
-	}
-	rows, err := GEMMRows(data, r.GPU, r.GEMM)
-	if err != nil {
-		return err
-	}
-	g, _, err := FitGEMM(&p.Device, rows, r.Clean)
-	if err != nil {
-		return err
-	}
-	g.Source = fmt.Sprintf("16-bit products measured by %v, each source weighing the same", r.GEMM)
-	p.GEMM = *g
-	return nil
-}
-
-func (r *Recipe) fitExperts(data string, p *hwmodel.Profile) error {
-	if r.Experts == "" {
-		return nil
-	}
-	rows, err := ExpertRows(data, r.GPU, r.Experts, r.Spread)
-	if err != nil {
-		return err
-	}
-	g, err := FitGrouped(p, rows)
-	if err != nil {
-		return err
-	}
-	g.Source = fmt.Sprintf("fused layers of experts measured by %s, tokens spread %s, on top of the plain products", r.Experts, r.Spread)
-	p.Grouped = *g
-	return nil
 }
 
 func (r *Recipe) fitAttention(data string, p *hwmodel.Profile) error {

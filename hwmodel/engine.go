@@ -18,6 +18,7 @@ type Engine struct {
 	Name      string `toml:"name"`
 	Note      string `toml:"note"`       // what it stands for
 	Attention string `toml:"attention"`  // attention backend, a key of [Profile].Attention
+	GEMM      string `toml:"gemm"`       // library of its matrix products and layers of experts, see [Profile.Products]
 	AllReduce string `toml:"all_reduce"` // nccl or custom
 
 	// MemoryFraction is the share of device memory that the engine may fill with
@@ -104,6 +105,9 @@ func (e *Engine) check() error {
 	c := checker{}
 	if e.Attention == "" {
 		c.fail("attention is missing; it names the attention backend")
+	}
+	if e.GEMM == "" {
+		c.fail("gemm is missing; it names the library of matrix products")
 	}
 	if e.AllReduce != "nccl" && e.AllReduce != "custom" {
 		c.fail("all_reduce is %q, must be nccl or custom", e.AllReduce)

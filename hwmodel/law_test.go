@@ -38,18 +38,42 @@ func checkProducts(t *rapid.T, p *Profile) {
 	m := rapid.IntRange(1, 20000).Draw(t, "m")
 	n := rapid.IntRange(1, 60000).Draw(t, "n")
 	k := rapid.IntRange(1, 30000).Draw(t, "k")
-	bytes := rapid.SampledFrom([]int{1, 2}).Draw(t, "bytes")
-	atLeast(t, "matrix product", p.GEMM.Time(&p.Device, m, n, k, bytes), gemmFloor(&p.Device, m, n, k, bytes))
+	count := rapid.SampledFrom([]float64{1, 1, 2, 500}).Draw(t, "products")
+	d := &p.Device
+	for i := range p.GEMMs {
+		g := &p.GEMMs[i]
+		kernel := g.On(d)
+		// A product that was computed just before may have left its operands in L2.
+		act, weight := Width(g.DType)
+		moved := count * (float64(m)*float64(k)*act + float64(k)*float64(n)*weight + float64(m)*float64(n)*max(act, 2))
+		flops := 2 * count * float64(m) * float64(n) * float64(k)
+		atLeast(t, "matrix product of "+g.Engine+" in "+g.DType, kernel.Batched(count, m, n, k),
+			max(flops/d.FLOPs(g.DType), (moved-float64(d.L2Size))/d.DRAMBytes, moved/d.L2Bytes))
+	}
 
 	experts := rapid.IntRange(1, 128).Draw(t, "experts")
 	each := rapid.IntRange(1, experts).Draw(t, "experts a token")
 	// Whatever the routing, the device computes tokens x experts a token rows, and
 	// reads at least the experts of one token.
 	rows := m * each
-	got := p.Experts(m, experts, each, n, k, bytes)
-	flops := 6 * float64(rows) * float64(n) * float64(k) / p.Device.TensorFLOPs(bytes)
-	weights := 3 * float64(each) * float64(n) * float64(k) * float64(bytes) / p.Device.DRAMBytes
-	atLeast(t, "layer of experts", got, max(flops, weights))
+	layer := ExpertLayer{Tokens: m, Hidden: n, Inter: k, PerToken: each, Experts: experts, Spread: rapid.SampledFrom([]string{"", "balanced", "power_law_1.2"}).Draw(t, "spread")}
+	load, err := layer.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.MoEs {
+		kernel := p.MoEs[i].On(d)
+		_, weight := Width(kernel.DType)
+		flops := 6 * float64(rows) * float64(n) * float64(k) / d.FLOPs(kernel.DType)
+		if layer.Spread == "power_law_1.2" {
+			flops *= 0.5 // the quantiles of a skewed law add up to the rows in the main only
+		}
+		weights := (3*float64(each)*float64(n)*float64(k)*weight - float64(d.L2Size)) / d.DRAMBytes
+		if layer.Spread != "" {
+			weights = 0
+		}
+		atLeast(t, "layer of experts", kernel.Time(&load), max(flops, weights))
+	}
 }
 
 func checkAttention(t *rapid.T, p *Profile) {

@@ -22,8 +22,8 @@ var profileFiles embed.FS
 // shapes of every operator.
 type Profile struct {
 	Device      Device               `toml:"device"`
-	GEMM        GEMM                 `toml:"gemm"`
-	Grouped     Grouped              `toml:"grouped"`
+	GEMMs       []GEMM               `toml:"gemm"`
+	MoEs        []MoE                `toml:"moe"`
 	Streams     []Stream             `toml:"stream"`
 	Convs       []Conv               `toml:"conv"`
 	Attention   map[string]Attention `toml:"attention"` // by backend
@@ -101,20 +101,12 @@ func (p *Profile) check() error {
 	c.positive("device.memory", float64(d.Memory))
 	c.positive("device.pcie_bytes", d.PCIeBytes)
 	c.positive("device.node", float64(d.Node))
-	g := &p.GEMM
-	c.time("gemm.launch", g.Launch)
-	for i, v := range g.Compute {
-		c.share(fmt.Sprintf("gemm.compute[%d]", i), v)
+	for i := range p.GEMMs {
+		c.gemm(fmt.Sprintf("gemm[%d]", i), &p.GEMMs[i])
 	}
-	c.share("gemm.bandwidth", g.Bandwidth)
-	c.share("gemm.split_cost", g.Split)
-	c.within("gemm.wave", g.Wave, 0, 1)
-	c.time("gemm.fill", g.Fill)
-	if g.Norm != 1 && g.Norm != 2 && g.Norm != 4 {
-		c.fail("gemm.norm is %d, must be 1, 2 or 4", g.Norm)
+	for i := range p.MoEs {
+		c.moe(fmt.Sprintf("moe[%d]", i), &p.MoEs[i])
 	}
-	c.time("grouped.launch", p.Grouped.Launch)
-	c.share("grouped.efficiency", p.Grouped.Efficiency)
 	for i := range p.Streams {
 		c.stream(fmt.Sprintf("stream[%d]", i), &p.Streams[i])
 	}

@@ -21,7 +21,15 @@ func TestProfilesSayWhereTheyComeFrom(t *testing.T) {
 			t.Errorf("%s.toml describes %q", name, p.Device.Name)
 		}
 		fits := map[string]*Fit{
-			"gemm": &p.GEMM.Fit, "grouped": &p.Grouped.Fit, "copy": &p.Copy.Fit,
+			"copy": &p.Copy.Fit,
+		}
+		for i := range p.GEMMs {
+			g := &p.GEMMs[i]
+			fits["product "+g.Engine+" "+g.DType] = &g.Fit
+		}
+		for i := range p.MoEs {
+			m := &p.MoEs[i]
+			fits["experts "+m.Engine+" "+m.DType] = &m.Fit
 		}
 		for i := range p.Streams {
 			s := &p.Streams[i]
@@ -92,10 +100,10 @@ func TestBadProfilesAreRefused(t *testing.T) {
 		{"sms = 84", "sms = 0", "mine.toml: device.sms is 0, must be above 0"},
 		{"sms = 84", "sms = ", "mine.toml:"},
 		{"sms = 84", "smms = 84", `mine.toml: unknown key "device.smms"`},
+		{"norm = ", "norm = 3 #", "gemm[0].norm is 3"},
+		{"wave = ", "wave = 1.5 #", "gemm[0].wave is 1.5, must lie between 0 and 1"},
+		{"saturate = ", "saturate = nan #", "gemm[0].saturate"},
 		{"pcie_bytes = 3.2e+10", "pcie_bytes = 1e9", "above the 1e+09 that the device's links allow"},
-		{"norm = ", "norm = 3 #", "gemm.norm is 3"},
-		{"wave = ", "wave = 1.5 #", "gemm.wave is 1.5, must lie between 0 and 1"},
-		{"split_cost = ", "split_cost = nan #", "split_cost"},
 		{"devices = 2", "devices = 1", "devices is 1, must be 2 or more"},
 	} {
 		text := strings.Replace(string(good), c.old, c.new, 1)

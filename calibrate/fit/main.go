@@ -118,7 +118,7 @@ func fitRecipes(data string, profiles []*hwmodel.Profile) error {
 		done = append(done, q)
 		i := slices.IndexFunc(profiles, func(p *hwmodel.Profile) bool { return p.Device.Name == r.Device })
 		p := profiles[i]
-		p.GEMM, p.Grouped, p.Attention = q.GEMM, q.Grouped, q.Attention
+		p.Attention = q.Attention
 	}
 	return nil
 }

@@ -32,7 +32,10 @@ type Cost struct {
 	between hwmodel.Link // from stage to stage
 
 	heads   hwmodel.Heads
-	window  int64 // tokens a decode looks back at most
+	window  int64              // tokens a decode looks back at most
+	product hwmodel.GEMMKernel // by the model's weights
+	logits  hwmodel.GEMMKernel // of the LM head, whose weights have 16 bits
+	experts hwmodel.MoEKernel
 	prefill hwmodel.PrefillCost
 	decode  hwmodel.DecodeCost
 	reduce  hwmodel.Collective
@@ -96,6 +99,17 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 		return nil, err
 	}
 	d := &p.Device
+	if c.product, err = p.Products(e.GEMM, weightFormat(d, m.WeightBytes)); err != nil {
+		return nil, err
+	}
+	if m.Experts > 0 {
+		if c.experts, err = p.ExpertLayers(e.GEMM, weightFormat(d, m.WeightBytes)); err != nil {
+			return nil, err
+		}
+	}
+	if c.logits, err = p.Products(e.GEMM, "bf16"); err != nil {
+		return nil, err
+	}
 	c.prefill = a.Prefill.On(d, c.heads)
 	c.decode = a.DecodeFor(c.heads).On(d, c.heads)
 	if c.move, err = moversOf(m, p); err != nil {
@@ -132,6 +146,20 @@ func (c *Cost) Hosted(e *hwmodel.Engine) *Cost {
 	h.layers, h.launch, h.hybrid, h.gaps = nil, nil, nil, nil
 	h.serve(e)
 	return &h
+}
+
+// weightFormat names the precision in which weights of so many bytes are multiplied on
+// d: bytes are fp8 where there are units for it, and unpacked to 16 bits elsewhere.
+func weightFormat(d *hwmodel.Device, bytes int) string {
+	switch {
+	case bytes > 2:
+		return "fp32"
+	case bytes != 1:
+		return "bf16"
+	case d.FP8FLOPs > 0:
+		return "fp8"
+	}
+	return "w8a16"
 }
 
 // stageLink returns how one stage reaches the next by default: through the switch or
@@ -201,12 +229,16 @@ func (c *Cost) doubt(a *hwmodel.Attention, reduceMeasured bool) {
 			derived = append(derived, what)
 		}
 	}
-	note("matrix product", &c.profile.GEMM.Fit)
+	if _, exact := c.product.Fit(); !exact {
+		derived = append(derived, "matrix product")
+	}
 	note("prefill attention", &a.Prefill.Fit)
 	note("decode attention", &a.DecodeFor(c.heads).Fit)
 	note("norm", &c.move.norm.Fit)
 	if c.model.Experts > 0 {
-		note("layer of experts", &c.profile.Grouped.Fit)
+		if _, exact := c.experts.Constants(); !exact {
+			derived = append(derived, "layer of experts")
+		}
 	}
 	if c.par.Tensor > 1 {
 		note("all-reduce", &c.reduce.Fit)

@@ -12,15 +12,14 @@ func (c *Cost) tokenTime(t int) float64 {
 	}
 	m, p, tp := c.model, c.profile, c.par.Tensor
 	d := &p.Device
-	wb := max(1, m.WeightBytes)
 	row := float64(2*t) * float64(m.Hidden) // bytes of the residual stream
 	q, kv := c.heads.Query*c.heads.Dim, c.heads.KV*c.heads.Dim
 
 	norm := c.move.norm.Time(d, hwmodel.RowPass(t, m.Hidden))
-	qkv := p.GEMM.Time(d, t, q+2*kv, m.Hidden, wb)
+	qkv := c.product.Time(t, q+2*kv, m.Hidden)
 	rotary := c.move.rotary.bytes(d, float64(4*t)*float64(q+kv))
 	store := c.move.rotary.bytes(d, float64(2*t)*float64(2*kv)+float64(t*2*kv)*float64(c.heads.KVBytes))
-	out := p.GEMM.Time(d, t, m.Hidden, q, wb)
+	out := c.product.Time(t, m.Hidden, q)
 	add := c.move.add.bytes(d, 3*row)
 
 	sum := float64(float64(norms(m))*norm) + qkv + rotary + store + out + add
@@ -47,30 +46,31 @@ func (c *Cost) tokenTime(t int) float64 {
 // mlpTime returns the seconds of a dense MLP of the given width for t tokens.
 func (c *Cost) mlpTime(t, width int) float64 {
 	m, p := c.model, c.profile
-	d, wb := &p.Device, max(1, m.WeightBytes)
+	d := &p.Device
 	in := 1
 	if m.Gated {
 		in = 2
 	}
-	up := p.GEMM.Time(d, t, in*width, m.Hidden, wb)
+	up := c.product.Time(t, in*width, m.Hidden)
 	act := c.move.activation.bytes(d, float64(2*t)*float64((in+1)*width))
-	down := p.GEMM.Time(d, t, m.Hidden, width, wb)
+	down := c.product.Time(t, m.Hidden, width)
 	return up + act + down
 }
 
 // expertTime returns the seconds of a layer of experts for t tokens: router,
-// experts with their activations, weighted sum, and the expert that is always on.
-// Every device holds a slice of each expert.
+// experts with their activation and weighted sum, and the expert that is always on.
+// Every device holds a slice of each expert. Tokens draw their experts evenly.
 func (c *Cost) expertTime(t int) float64 {
-	m, p, tp := c.model, c.profile, c.par.Tensor
-	d, wb := &p.Device, max(1, m.WeightBytes)
-	width := (m.Intermediate + tp - 1) / tp
-	router := p.GEMM.Time(d, t, m.Experts, m.Hidden, wb)
-	experts := p.Experts(t, m.Experts, m.ExpertsPerToken, m.Hidden, width, wb)
-	spread := float64(2*t) * float64(m.ExpertsPerToken)
-	act := c.move.activation.bytes(d, float64(spread*float64(3*width)))
-	sum := c.move.add.bytes(d, float64(spread*float64(m.Hidden))+float64(2*t)*float64(m.Hidden))
-	total := router + experts + act + sum
+	m, tp := c.model, c.par.Tensor
+	layer := hwmodel.ExpertLayer{
+		Tokens: t, Hidden: m.Hidden, Inter: (m.Intermediate + tp - 1) / tp,
+		PerToken: m.ExpertsPerToken, Experts: m.Experts,
+	}
+	load, err := layer.Load()
+	if err != nil {
+		panic(err) // an even draw is known
+	}
+	total := c.product.Time(t, m.Experts, m.Hidden) + c.experts.Time(&load)
 	if m.SharedExpertSize > 0 {
 		total += c.mlpTime(t, (m.SharedExpertSize+tp-1)/tp)
 	}
@@ -104,7 +104,7 @@ func (c *Cost) lmHead(sequences int) float64 {
 	m, p, tp := c.model, c.profile, c.par.Tensor
 	d := &p.Device
 	v := c.move.norm.Time(d, hwmodel.RowPass(sequences, m.Hidden))
-	v += p.GEMM.Time(d, sequences, (m.Vocab+tp-1)/tp, m.Hidden, 2)
+	v += c.logits.Time(sequences, (m.Vocab+tp-1)/tp, m.Hidden)
 	if tp > 1 {
 		v += c.reduce.Time(float64(sequences) * float64(m.Vocab))
 	}

@@ -156,12 +156,15 @@ func TestIterationsOfFigure9(t *testing.T) {
 
 // linears is the time of all matrix products of the layers, in milliseconds.
 func linears(p *hwmodel.Profile, m *Model, tensor, tokens int) float64 {
-	d := &p.Device
+	products, err := p.Products("vllm", "bf16")
+	if err != nil {
+		panic(err) // every profile multiplies matrices in 16 bits
+	}
 	head := m.HeadDim
-	sum := p.GEMM.Time(d, tokens, (m.Heads+2*m.KVHeads)*head/tensor, m.Hidden, 2)
-	sum += p.GEMM.Time(d, tokens, m.Hidden, m.Heads*head/tensor, 2)
-	sum += p.GEMM.Time(d, tokens, 2*m.Intermediate/tensor, m.Hidden, 2)
-	sum += p.GEMM.Time(d, tokens, m.Hidden, m.Intermediate/tensor, 2)
+	sum := products.Time(tokens, (m.Heads+2*m.KVHeads)*head/tensor, m.Hidden)
+	sum += products.Time(tokens, m.Hidden, m.Heads*head/tensor)
+	sum += products.Time(tokens, 2*m.Intermediate/tensor, m.Hidden)
+	sum += products.Time(tokens, m.Hidden, m.Intermediate/tensor)
 	return 1e3 * float64(m.Layers) * sum
 }
 
