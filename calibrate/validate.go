@@ -119,17 +119,27 @@ func FitRoofline(o *Operator, d *hwmodel.Device, rows []Row) Roofline {
 	ws := make([]work, len(rows))
 	overheads := []float64{0}
 	shortest := math.Inf(1)
+	var most, quickest float64 // compute and stream seconds of a row over those measured
 	for i := range rows {
 		flops, bytes := o.Work(&rows[i])
-		ws[i] = work{flops / d.FLOPs(rows[i].DType), bytes / d.DRAMBytes, rows[i].Seconds}
-		shortest = min(shortest, rows[i].Seconds)
+		w := work{flops / d.FLOPs(rows[i].DType), bytes / d.DRAMBytes, rows[i].Seconds}
+		ws[i] = w
+		shortest = min(shortest, w.seconds)
+		most, quickest = max(most, w.compute/w.seconds), max(quickest, w.stream/w.seconds)
+	}
+	// A collective has no FLOPs and moves its bytes over links far below the bandwidth
+	// of memory: the grid reaches as far down as it takes.
+	lowest := min(0.04, 0.2*quickest)
+	highest := 1.3
+	if most == 0 {
+		highest = 0.04
 	}
 	for s := 0.1; s <= 3; s *= 1.25 {
 		overheads = append(overheads, shortest*s)
 	}
 	best, loss := Roofline{1, 1, 0}, math.Inf(1)
-	for c := 0.04; c <= 1.3; c *= 1.08 {
-		for b := 0.04; b <= 1.3; b *= 1.08 {
+	for c := 0.04; c <= highest; c *= 1.08 {
+		for b := lowest; b <= 1.3; b *= 1.08 {
 			for _, v := range overheads {
 				var sum float64
 				for i := range ws {

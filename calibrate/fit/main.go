@@ -5,7 +5,8 @@
 //
 // With -ops gemm,moe it fits these operators alone and leaves everything else in the
 // files as it stands; the name "recipes" stands for the constants fitted by
-// calibrate.Recipes and "engines" for the engines.
+// calibrate.Recipes and "engines" for the engines. With -transfer it fits nothing and says
+// how far each device is missed by what its donors alone give.
 package main
 
 import (
@@ -30,8 +31,13 @@ func main() {
 	data := flag.String("data", "../shared/data", "folder of measurements")
 	out := flag.String("out", "hwmodel", "folder that holds profiles and engines")
 	ops := flag.String("ops", "", "what to fit, separated by commas; all if empty")
+	transfer := flag.Bool("transfer", false, "fit nothing; say how far each device is missed by what its donors give")
 	flag.Parse()
-	if err := run(*data, *out, *ops); err != nil {
+	do := run
+	if *transfer {
+		do = reportTransfer
+	}
+	if err := do(*data, *out, *ops); err != nil {
 		fmt.Fprintln(os.Stderr, "fit:", err)
 		os.Exit(1)
 	}
@@ -138,6 +144,36 @@ func fitOperators(data string, profiles []*hwmodel.Profile, wanted []string) err
 		return err
 	}
 	return calibrate.FitProfiles(profiles, m, ops, func(o *calibrate.Operator) { fmt.Println("fitting", o.Name) })
+}
+
+// reportTransfer prints how well constants carry over to devices that were not measured.
+func reportTransfer(data, out, ops string) error {
+	wanted, err := parts(ops)
+	if err != nil {
+		return err
+	}
+	profiles, err := stored(filepath.Join(out, "profiles"))
+	if err != nil {
+		return err
+	}
+	for _, o := range calibrate.Operators() {
+		if !slices.Contains(wanted, o.Name) {
+			continue
+		}
+		m, err := calibrate.ReadMeasurements(filepath.Join(data, "ops", o.Name+".csv"))
+		if err != nil {
+			return err
+		}
+		scores, err := calibrate.Transfer(profiles, m, o)
+		if err != nil {
+			return err
+		}
+		for _, s := range scores {
+			fmt.Printf("%-18s %-15s %-24s mean %5.1f %%  median %5.1f %%  bias %+5.1f %%  %3.0f %% in the band  %6d rows, %d without constants\n",
+				o.Name, s.GPU, s.Group, 100*s.Mean, 100*s.Median, 100*s.Bias, 100*s.Inside, s.Rows, s.Skipped)
+		}
+	}
+	return nil
 }
 
 func fitEngines(data, out string, profiles []*hwmodel.Profile) error {
