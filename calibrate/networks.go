@@ -31,7 +31,8 @@ func abs(v float64) float64 { return max(v, -v) }
 var netSources = []string{"deepbench", "kperf", "vidur", "gpu-benches", "neusight"}
 
 // StepSeconds prices operators one after another on the device of p. precision is fp16
-// (operators run in 16 bits but for what must not) or fp32.
+// (operators run in 16 bits but for what must not), tf32 (products on tensor cores) or
+// fp32.
 func StepSeconds(p *hwmodel.Profile, ops []net.Op, precision string) (float64, error) {
 	var sum float64
 	for i := range ops {
@@ -41,8 +42,11 @@ func StepSeconds(p *hwmodel.Profile, ops []net.Op, precision string) (float64, e
 			return 0, fmt.Errorf("calibrate: no operator %q", op.Table)
 		}
 		r := Row{GPU: p.Device.GPU, DType: precision, Words: [2]string{op.Word}, Args: op.Sizes}
-		if op.Float32 {
+		switch {
+		case op.Float32, precision == "tf32" && op.Table != "gemm" && op.Table != "conv2d":
 			r.DType = "fp32"
+		case precision == "tf32" && op.Table == "conv2d":
+			r.DType = "fp32_tf32ok" // as measurements of the library have it
 		}
 		e, err := o.first(p, &r, netSources)
 		if err != nil {
@@ -161,7 +165,11 @@ func LambdaSteps(data string, profiles []*hwmodel.Profile, gpus ...string) ([]Wh
 			return err
 		}
 		precision := "fp16"
-		if t.Text("precision") == "FP32" {
+		switch {
+		case t.Text("precision") != "FP32":
+		case p.Device.TF32FLOPs > 0:
+			precision = "tf32" // the containers' default where the board has it
+		default:
 			precision = "fp32"
 		}
 		batch := t.Number("batch_per_gpu")

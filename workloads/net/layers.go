@@ -51,10 +51,10 @@ func (b batchNorm) forward(l *list) {
 	if l.training {
 		reads = 2
 	}
-	l.stream("batchnorm", l.batch*float64(b.elems), reads, 1)
+	l.stream("mul", l.batch*float64(b.elems), reads, 1)
 }
 
-func (b batchNorm) backward(l *list) { l.stream("batchnorm", l.batch*float64(b.elems), 4, 1) }
+func (b batchNorm) backward(l *list) { l.stream("mul", l.batch*float64(b.elems), 4, 1) }
 
 // pointwise is an activation, an addition, a concatenation, a dropout, a pooling: fn
 // on elems elements with the given traffic forward and backward, 0 for none.
@@ -118,7 +118,7 @@ func (p layerNorm) forward(l *list) {
 }
 
 // backward reads input and gradient once for the input's and once for the weights'.
-func (p layerNorm) backward(l *list) { l.stream("layernorm", l.batch*float64(p.rows*p.cols), 4, 1) }
+func (p layerNorm) backward(l *list) { l.stream("mul", l.batch*float64(p.rows*p.cols), 4, 1) }
 
 // attention is self-attention as frameworks ran it before fused kernels: scores,
 // softmax, dropout and values are products and streams of their own.
@@ -146,7 +146,7 @@ func (a attention) backward(l *list) {
 	l.add("gemm", "", b, n, n, d)
 	l.add("gemm", "", b, n, d, n)
 	l.stream("dropout", b*n*n, 1.5, 1)
-	l.stream("softmax", b*n*n, 2, 1)
+	l.stream("mul", b*n*n, 2, 1)
 	l.stream("add", b*n*n, 1, 1)
 	l.add("gemm", "", b, n, d, n)
 	l.add("gemm", "", b, n, d, n)
