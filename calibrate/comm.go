@@ -119,6 +119,7 @@ func measuredCollective(d *hwmodel.Device, k commKey, rows []Row) (*hwmodel.Coll
 	c.Fit = errorsOf(logs)
 	c.Fit.Rows = len(rows)
 	c.Baseline = Round(mean(heldOutBaseline(&Operator{Work: messageWork}, d, rows, 4)))
+	c.Spread = spreadBy(rows, logs, func(r *Row) float64 { return r.Args[2] })
 	c.Source = "measured by " + rows[0].Source
 	return &c, nil
 }

@@ -119,6 +119,7 @@ func measuredConv(d *hwmodel.Device, k convKey, rows []Row) (*hwmodel.Conv, erro
 	v.Fit = errorsOf(logs)
 	v.Fit.Rows = len(rows)
 	v.Baseline = Round(mean(heldOutBaseline(&Operator{Work: convWork}, d, rows, 4)))
+	v.Spread = spreadBy(rows, logs, func(r *Row) float64 { return r.Args[1] * r.Args[4] }) // channels in times out
 	v.Source = "measured by " + rows[0].Source
 	return &v, nil
 }

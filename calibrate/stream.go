@@ -146,14 +146,16 @@ func measuredStreams(d *hwmodel.Device, k hwmodel.Key, rows []Row, along bool) (
 	base := heldOutBaseline(&Operator{Work: streamWork}, d, rows, 4)
 	for i := range set {
 		s := &set[i]
+		var mine []Row
 		var own, ownBase []float64
 		for j := range rows {
 			if s.Function == "" || rows[j].Words[0] == s.Function {
-				own, ownBase = append(own, logs[j]), append(ownBase, base[j])
+				mine, own, ownBase = append(mine, rows[j]), append(own, logs[j]), append(ownBase, base[j])
 			}
 		}
 		s.Fit = errorsOf(own)
 		s.Fit.Rows, s.Fit.Baseline = len(own), Round(mean(ownBase))
+		s.Spread = spreadBy(mine, own, func(r *Row) float64 { _, bytes := streamWork(r); return bytes })
 		s.Source = fmt.Sprintf("measured by %s", k.Engine)
 	}
 	return set, nil

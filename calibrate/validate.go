@@ -97,6 +97,18 @@ func spread(groups map[string][]float64) float64 {
 	return math.Sqrt(sum / n)
 }
 
+// spreadBy returns the spread of logs over the octaves of a size: what one model asks of
+// an operator lies within a few of them, so that their common error does not average
+// out over its calls.
+func spreadBy(rows []Row, logs []float64, size func(r *Row) float64) float64 {
+	groups := map[string][]float64{}
+	for i := range rows {
+		k := fmt.Sprint(rows[i].Words, math.Floor(math.Log2(max(size(&rows[i]), 1))))
+		groups[k] = append(groups[k], logs[i])
+	}
+	return Round(spread(groups))
+}
+
 // sortedKeys returns the keys of m in order.
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	return slices.Sorted(maps.Keys(m))
@@ -208,7 +220,11 @@ func heldOutBaseline(o *Operator, d *hwmodel.Device, rows []Row, folds int) []fl
 // ten rows lie within a factor of 1.65.
 const derivedBand = 0.5
 
+// derivedSpread is the standard deviation that goes with that band if errors are
+// normal. Most of it is one bias for each device, which averages out over nothing.
+const derivedSpread = 0.3
+
 // derivedFit marks constants as taken over from a donor's device.
 func derivedFit(donor *hwmodel.Profile, f hwmodel.Fit) hwmodel.Fit {
-	return hwmodel.Fit{Derived: true, Source: "as on " + donor.Device.Name + " (" + f.Source + ")", Band: max(f.Band, derivedBand)}
+	return hwmodel.Fit{Derived: true, Source: "as on " + donor.Device.Name + " (" + f.Source + ")", Band: max(f.Band, derivedBand), Spread: max(f.Spread, derivedSpread)}
 }
