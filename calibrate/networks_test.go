@@ -6,7 +6,7 @@ import (
 	"orrery/hwmodel"
 )
 
-func shipped(t *testing.T) []*hwmodel.Profile {
+func everyProfile(t *testing.T) []*hwmodel.Profile {
 	t.Helper()
 	var out []*hwmodel.Profile
 	for _, name := range hwmodel.Names() {
@@ -23,7 +23,7 @@ func shipped(t *testing.T) []*hwmodel.Profile {
 // derived from those of the T4. Whole networks say whether that is right. No constant
 // was fitted to any of these times.
 func TestRTX2080TiOnWholeNetworks(t *testing.T) {
-	dir, profiles := measurements(t), shipped(t)
+	dir, profiles := measurements(t), everyProfile(t)
 	const gpu = "rtx_2080ti"
 	cnn, err := CNNSteps(dir, profiles, 0, gpu)
 	if err != nil {
