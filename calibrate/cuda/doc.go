@@ -29,7 +29,8 @@
 // CUDA sources; package driver the GPU, by way of the driver API and without cgo;
 // package device the interface between; package number the formats. Package emulate is
 // a device for tests: it runs the same sources on the processor, thread by thread, with
-// the tensor core's fragments as the PTX manual lays them out.
+// the tensor core's fragments as the PTX manual lays them out. Package decoder is a
+// transformer made of these kernels and cuBLAS, which executes what a policy decides.
 //
 // # What is proved, and what is not
 //

@@ -5,13 +5,14 @@ import (
 
 	"orrery/calibrate"
 	"orrery/calibrate/cuda/device"
+	"orrery/calibrate/cuda/kernels"
 )
 
 // What tests on an emulated device need of the inside.
 type (
 	Point   = point
 	Planner = planner
-	Heads   = headShape
+	Heads   = kernels.Heads
 	Layer   = layer
 )
 

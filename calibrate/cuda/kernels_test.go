@@ -79,35 +79,37 @@ func TestKernelsComputeTheirDefinitions(t *testing.T) {
 	}
 }
 
+func heads(query, kv, dim int) cuda.Heads { return cuda.Heads{Query: query, KV: kv, Dim: dim} }
+
 // decodes have one query and several for a KV head, groups that do not fill a block,
 // contexts of one key, within a block, and split over several.
 func decodes(p *cuda.Planner, dtype string) []*cuda.Point {
 	var points []*cuda.Point
-	for _, h := range []cuda.Heads{{2, 2, 64}, {4, 1, 64}, {3, 1, 128}, {7, 1, 128}, {16, 2, 128}, {29, 1, 64}} {
+	for _, h := range []cuda.Heads{heads(2, 2, 64), heads(4, 1, 64), heads(3, 1, 128), heads(7, 1, 128), heads(16, 2, 128), heads(29, 1, 64)} {
 		for _, keys := range []int{1, 17, 300} {
 			points = append(points, p.Decode(dtype, 2, h, keys))
 		}
 	}
-	return append(points, p.Decode(dtype, 1, cuda.Heads{1, 1, 64}, 1500))
+	return append(points, p.Decode(dtype, 1, heads(1, 1, 64), 1500))
 }
 
 // prefills have whole and torn tiles of queries and keys, with and without a mask, with
 // and without keys before.
 func prefills(p *cuda.Planner, dtype string) []*cuda.Point {
 	var points []*cuda.Point
-	for _, h := range []cuda.Heads{{2, 1, 64}, {2, 2, 128}} {
+	for _, h := range []cuda.Heads{heads(2, 1, 64), heads(2, 2, 128)} {
 		for _, size := range [][2]int{{2, 2}, {16, 16}, {33, 33}, {64, 64}, {70, 200}, {130, 131}} {
 			points = append(points, p.Prefill(dtype, 1, h, size[0], size[1], true), p.Prefill(dtype, 1, h, size[0], size[1], false))
 		}
 	}
-	return append(points, p.Prefill(dtype, 3, cuda.Heads{2, 1, 64}, 20, 50, true), p.Mixed(dtype, cuda.Heads{4, 2, 64}, 40, 30, 3, 70))
+	return append(points, p.Prefill(dtype, 3, heads(2, 1, 64), 20, 50, true), p.Mixed(dtype, heads(4, 2, 64), 40, 30, 3, 70))
 }
 
 // The check notices a kernel that is wrong: here one that lacks its last key.
 func TestChecksNoticeWrongResults(t *testing.T) {
 	dev := newDevice(t)
 	p := cuda.NewPlanner(dev)
-	for _, point := range []*cuda.Point{p.Decode("bf16", 1, cuda.Heads{2, 1, 64}, 40), p.Prefill("fp16", 1, cuda.Heads{2, 1, 64}, 20, 40, true), p.Row("softmax", "fp16", 2, 256), p.Add("fp32", 100)} {
+	for _, point := range []*cuda.Point{p.Decode("bf16", 1, heads(2, 1, 64), 40), p.Prefill("fp16", 1, heads(2, 1, 64), 20, 40, true), p.Row("softmax", "fp16", 2, 256), p.Add("fp32", 100)} {
 		if err := point.Check(broken{dev}); err == nil || !strings.Contains(err.Error(), "should be") {
 			t.Errorf("%v: error is %v, want one about a wrong number", point, err)
 		}

@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"encoding/binary"
 	"math"
 
 	"orrery/calibrate/cuda/device"
@@ -119,27 +118,6 @@ func (p *planner) siluMul(dtype string, rows, cols int) *point {
 	})
 }
 
-// angle returns the cosine (part 0) and sine (part 1) that rotate pair i of a head of
-// the given width at a position, as Llama's: base 10,000.
-func angle(position, i, dim int) (cosine, sine float32) {
-	s, c := math.Sincos(float64(position) * math.Pow(1e4, -2*float64(i)/float64(dim)))
-	return float32(c), float32(s)
-}
-
-// angles lays out the angles of positions from 0 on for the kernel rope.
-func angles(positions, dim int) []byte {
-	data := make([]byte, 0, positions*dim*4)
-	for row := range positions {
-		for part := range 2 {
-			for i := range dim / 2 {
-				c, s := angle(row, i, dim)
-				data = binary.LittleEndian.AppendUint32(data, math.Float32bits([2]float32{c, s}[part]))
-			}
-		}
-	}
-	return data
-}
-
 // ropePositions bounds the table of angles; longer inputs are several sequences.
 const ropePositions = 4096
 
@@ -159,7 +137,7 @@ func (p *planner) rope(dtype string, rows, heads, dim int) *point {
 			Args: []device.Arg{device.Address(ops[1].slot(slot)), device.Address(ops[0].slot(slot)), device.Address(table), device.Int(rows), device.Int(heads * sequences), device.Int(dim)}}
 	}, func(ops []operand, i int64) float64 {
 		head, d := i/int64(dim), int(i%int64(dim))
-		c, s := angle(int(head)/(heads*sequences), d%(dim/2), dim)
+		c, s := kernels.Angle(int(head)/(heads*sequences), d%(dim/2), dim)
 		x := ops[0].value(i)
 		if d < dim/2 {
 			return x*float64(c) - ops[0].value(i+int64(dim/2))*float64(s)
@@ -169,7 +147,7 @@ func (p *planner) rope(dtype string, rows, heads, dim int) *point {
 	inner := pt.prepare
 	pt.prepare = func(a *arena) (*call, error) {
 		var err error
-		if table, err = a.table(angles(rows, dim)); err != nil {
+		if table, err = a.table(kernels.Angles(rows, dim)); err != nil {
 			return nil, err
 		}
 		return inner(a)
