@@ -22,6 +22,8 @@ type capacityFlags struct {
 	tol     float64
 	start   float64
 	sloOnly bool
+	// calibration asks for the band in which prices can be trusted.
+	calibration bool
 }
 
 // capacityOf is the capacity of one setting.
@@ -58,6 +60,7 @@ scenario's [compare] variants, or those of --vary, or several scenarios.`,
 	c.Flags().StringArrayVar(&f.vary, "vary", nil, "values of a key to compare, as in policy.batch=vllm,sarathi (repeatable: all combinations)")
 	c.Flags().Float64Var(&f.tol, "tolerance", 0, "relative width of the final bracket (default: the scenario's)")
 	c.Flags().Float64Var(&f.start, "start", 0, "first rate tried, requests per second (default: the scenario's)")
+	c.Flags().BoolVar(&f.calibration, "calibration", true, "search once more at the ends of the band in which prices can be trusted")
 	c.Flags().BoolVar(&f.sloOnly, "slo-only", false, "let the queue grow, as long as the run ends within the SLO")
 	return c
 }
@@ -91,7 +94,7 @@ func (a *app) capacity(ctx context.Context, args []string, f *capacityFlags) err
 	}
 	defer folder.Abort()
 
-	found, err := a.searchAll(ctx, subjects, func(s *scenarios.Scenario) plan.Search {
+	how := func(s *scenarios.Scenario) plan.Search {
 		search := plan.Search{Seeds: seeds, Rule: rule, Tolerance: s.Capacity.Tolerance, Start: startOf(s)}
 		if f.tol > 0 {
 			search.Tolerance = f.tol
@@ -100,9 +103,15 @@ func (a *app) capacity(ctx context.Context, args []string, f *capacityFlags) err
 			search.Start = f.start
 		}
 		return search
-	})
+	}
+	found, err := a.searchAll(ctx, subjects, how)
 	if err != nil {
 		return err
+	}
+	if f.calibration {
+		if err := a.capacityBands(ctx, subjects, found, how); err != nil {
+			return err
+		}
 	}
 	for i, c := range found {
 		answer.Capacities = append(answer.Capacities, capacityOf{subjects[i].label, c})
@@ -202,6 +211,12 @@ func (c *capacityAnswer) text(subjects []subject) string {
 		fmt.Fprintf(&b, "%-*s  %s\n", width, x.Setting, x.Text())
 	}
 	fmt.Fprintf(&b, "\nmedian over the seeds; the interval is that of their mean and includes the search step of %.2g %%\n", 100*c.Capacities[0].Tolerance)
+	for _, x := range c.Capacities {
+		if x.Calibration != nil {
+			b.WriteString("± is of seeds and calibration together, a band for nine true capacities in ten\n")
+			break
+		}
+	}
 	if c.Partial {
 		b.WriteString("PARTIAL: interrupted before every search had ended\n")
 	}

@@ -129,7 +129,7 @@ func (a *app) replay(ctx context.Context, name string, f *replayFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := a.showRun(r, nil, f.json, folder.Path()); err != nil {
+	if err := a.showRun(r, nil, nil, f.json, folder.Path()); err != nil {
 		return err
 	}
 	switch {

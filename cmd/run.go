@@ -21,8 +21,9 @@ const wholeRun = "all"
 
 type runFlags struct {
 	common
-	rows     []string
-	timeline string
+	rows        []string
+	timeline    string
+	calibration bool
 }
 
 func (a *app) runCmd() *cobra.Command {
@@ -32,7 +33,8 @@ func (a *app) runCmd() *cobra.Command {
 		Short: "Simulate a scenario and say how it went",
 		Long: `Run simulates a scenario, a file or a shipped one, and prints the verdict on one
 screen: latencies, throughput, goodput, and whether the objective holds and what
-limits it. A folder of results keeps the figures (result.json), the scenario as
+limits it. Where the prices of iterations state how far they can be trusted, the run is
+repeated with all of them lower and higher, which gives its figures a band. A folder of results keeps the figures (result.json), the scenario as
 it was understood (scenario.toml), plots, and on request rows and a timeline.`,
 		Example: `  orrery run quickstart
   orrery run quickstart --set traffic.rate=6 --set policy.batch=vllm
@@ -44,6 +46,7 @@ it was understood (scenario.toml), plots, and on request rows and a timeline.`,
 	f.add(c, "run with this many seeds and merge the measurements (default 1)")
 	c.Flags().StringSliceVar(&f.rows, "rows", nil, "write one row per request: csv, parquet or both")
 	c.Flags().StringVar(&f.timeline, "timeline", "", "write a timeline for ui.perfetto.dev, all of it or a window as in 10s..20s")
+	c.Flags().BoolVar(&f.calibration, "calibration", true, "repeat the run at the ends of the band in which its prices can be trusted")
 	c.Flags().Lookup("timeline").NoOptDefVal = wholeRun
 	return c
 }
@@ -77,21 +80,23 @@ func (a *app) run(ctx context.Context, name string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
+	var band *plan.Calibration
+	if f.calibration {
+		if band, err = a.calibration(ctx, s, seeds, r); err != nil {
+			return err
+		}
+	}
 	folder.Write(report.ScenarioFile, s.Resolved())
 	if err := addResult(folder, r, s.Output.Plots); err != nil {
 		return err
 	}
-	if over != nil {
-		data, err := encode(over)
-		if err != nil {
-			return err
-		}
-		folder.Write("seeds.json", data)
+	if err := addAnswers(folder, over, band); err != nil {
+		return err
 	}
 	if err := folder.Commit(); err != nil {
 		return err
 	}
-	if err := a.showRun(r, over, f.json, folder.Path()); err != nil {
+	if err := a.showRun(r, over, band, f.json, folder.Path()); err != nil {
 		return err
 	}
 	if r.Partial {
@@ -100,8 +105,28 @@ func (a *app) run(ctx context.Context, name string, f *runFlags) error {
 	return nil
 }
 
-// showRun prints a result, and over the seeds if there were several.
-func (a *app) showRun(r *report.Result, over *plan.Comparison, asJSON bool, folder string) error {
+// addAnswers adds what rests on several runs, where there were several.
+func addAnswers(folder *report.Folder, over *plan.Comparison, band *plan.Calibration) error {
+	if over != nil {
+		data, err := encode(over)
+		if err != nil {
+			return err
+		}
+		folder.Write("seeds.json", data)
+	}
+	if band != nil {
+		data, err := encode(band)
+		if err != nil {
+			return err
+		}
+		folder.Write("calibration.json", data)
+	}
+	return nil
+}
+
+// showRun prints a result, over the seeds if there were several, and how far prices can
+// be trusted if that is known.
+func (a *app) showRun(r *report.Result, over *plan.Comparison, band *plan.Calibration, asJSON bool, folder string) error {
 	if asJSON {
 		data, err := r.JSON()
 		if err != nil {
@@ -116,6 +141,9 @@ func (a *app) showRun(r *report.Result, over *plan.Comparison, asJSON bool, fold
 	text := r.Verdict()
 	if over != nil {
 		text += fmt.Sprintf("\nMeans over %d seeds, with 95 %% intervals\n%s", len(over.Seeds), over.Text())
+	}
+	if band != nil {
+		text += "\n" + band.Text()
 	}
 	_, err := fmt.Fprintf(a.out, "%s\nresults in %s\n", text, folder)
 	return err

@@ -63,9 +63,10 @@ func measure(ctx context.Context, s *scenarios.Scenario, seed uint64, o scenario
 
 // atRates is a scenario at any rate, each read once.
 type atRates struct {
-	base *scenarios.Scenario
-	mu   sync.Mutex
-	have map[float64]*scenarios.Scenario
+	base   *scenarios.Scenario
+	slower float64 // factor on all prices, 0 counts as 1
+	mu     sync.Mutex
+	have   map[float64]*scenarios.Scenario
 }
 
 func newRates(s *scenarios.Scenario) *atRates {
@@ -91,7 +92,7 @@ func (a *atRates) probe(ctx context.Context, rate float64, seed uint64) (plan.Ob
 	if err != nil {
 		return plan.Observation{}, err
 	}
-	r, err := simulate(ctx, s, seed, scenarios.Options{})
+	r, err := simulate(ctx, s, seed, scenarios.Options{Slower: a.slower})
 	if err != nil {
 		return plan.Observation{}, err
 	}

@@ -148,7 +148,7 @@ func (e *Engine) check() error {
 // Kernels says in a word which kernels the engine runs: engines of the same word differ
 // in their hosts alone.
 func (e *Engine) Kernels() string {
-	return fmt.Sprintf("%s %s %d", e.Attention, e.AllReduce, e.PadTokens)
+	return fmt.Sprintf("%s %s %s %d", e.Attention, e.GEMM, e.AllReduce, e.PadTokens)
 }
 
 // HostFor returns the host work beside the given device at a tensor-parallel

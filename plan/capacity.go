@@ -63,6 +63,8 @@ type Capacity struct {
 	SeedsAlike bool `json:"seeds_alike"`
 	// Partial marks a search that was cancelled.
 	Partial bool `json:"partial"`
+	// Calibration says how far it may be off because prices are, null if that is not known.
+	Calibration *CapacityBand `json:"calibration,omitempty"`
 }
 
 // SeedSearch is the search of one seed.

@@ -155,6 +155,20 @@ func (t table) String() string {
 	return b.String()
 }
 
+// plusMinus writes half the width of the band by calibration and seeds together, with the
+// digits of the capacity itself.
+func (c *Capacity) plusMinus() string {
+	low, high, ok := c.Within()
+	if !ok {
+		return ""
+	}
+	decimals := 0
+	if _, after, found := strings.Cut(significant(float64(c.PerS), 3), "."); found {
+		decimals = len(after)
+	}
+	return fmt.Sprintf(" ± %.*f", decimals, (high-low)/2)
+}
+
 // Text returns the capacity in one line.
 func (c *Capacity) Text() string {
 	var b strings.Builder
@@ -167,7 +181,7 @@ func (c *Capacity) Text() string {
 	case c.PerS == 0:
 		b.WriteString("0: the objective holds at no rate that was tried")
 	default:
-		fmt.Fprintf(&b, "%s requests/s", significant(float64(c.PerS), 3))
+		fmt.Fprintf(&b, "%s%s requests/s", significant(float64(c.PerS), 3), c.plusMinus())
 		if c.Interval.Low.Exists() {
 			fmt.Fprintf(&b, "  95 %% interval %s to %s", significant(float64(c.Interval.Low), 3), significant(float64(c.Interval.High), 3))
 		}

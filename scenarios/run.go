@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"orrery/cluster"
+	"orrery/hwmodel"
 	"orrery/report"
 	"orrery/sim"
 )
@@ -25,6 +26,9 @@ type Options struct {
 	// Step forbids crossing stretches of equal iterations in one jump; results are
 	// the same, later.
 	Step bool
+	// Slower multiplies the price of everything, 0 counts as 1: what a run would be if the
+	// costs were off as a whole.
+	Slower float64
 }
 
 // Run carries the scenario out with the given seed. A cancelled context is not an
@@ -70,6 +74,12 @@ func measure(ctx context.Context, s *Scenario, seed uint64, o Options) (*report.
 	e.Config.Record = append(record, o.Recorders...)
 	e.Config.Progress = o.Progress
 	e.Config.Step = o.Step
+	if o.Slower > 0 && o.Slower != 1 {
+		for i := range e.Config.Replicas {
+			r := &e.Config.Replicas[i]
+			r.Cost = &hwmodel.Scaled{CostModel: r.Cost, Factor: o.Slower}
+		}
+	}
 	outcome, err := cluster.Run(ctx, e.Config)
 	if closeErr := e.Close(); err == nil {
 		err = closeErr

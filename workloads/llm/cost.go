@@ -43,6 +43,8 @@ type Cost struct {
 	move    movers
 	host    hwmodel.Host
 
+	prefillFit, decodeFit *hwmodel.Fit
+
 	layers []float64 // of each stage
 	launch []float64 // host seconds to launch each stage eagerly
 	hybrid []float64 // the same, with chunks and decodes in one batch
@@ -112,6 +114,7 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 	}
 	c.prefill = a.Prefill.On(d, c.heads)
 	c.decode = a.DecodeFor(c.heads).On(d, c.heads)
+	c.prefillFit, c.decodeFit = &a.Prefill.Fit, &a.DecodeFor(c.heads).Fit
 	if c.move, err = moversOf(m, p); err != nil {
 		return nil, err
 	}

@@ -10,37 +10,52 @@ func (c *Cost) tokenTime(t int) float64 {
 	if t == 0 {
 		return 0
 	}
-	m, p, tp := c.model, c.profile, c.par.Tensor
-	d := &p.Device
-	row := float64(2*t) * float64(m.Hidden) // bytes of the residual stream
+	return c.projectionTime(t) + c.feedForwardTime(t) + c.moveTime(t) + c.reduceTime(t)
+}
+
+// projectionTime returns the seconds of the projections around attention.
+func (c *Cost) projectionTime(t int) float64 {
+	m := c.model
 	q, kv := c.heads.Query*c.heads.Dim, c.heads.KV*c.heads.Dim
+	return c.product.Time(t, q+2*kv, m.Hidden) + c.product.Time(t, m.Hidden, q)
+}
 
-	norm := c.move.norm.Time(d, hwmodel.RowPass(t, m.Hidden))
-	qkv := c.product.Time(t, q+2*kv, m.Hidden)
-	rotary := c.move.rotary.bytes(d, float64(4*t)*float64(q+kv))
-	store := c.move.rotary.bytes(d, float64(2*t)*float64(2*kv)+float64(t*2*kv)*float64(c.heads.KVBytes))
-	out := c.product.Time(t, m.Hidden, q)
-	add := c.move.add.bytes(d, 3*row)
+// feedForwardTime returns the seconds of the MLP or of the experts.
+func (c *Cost) feedForwardTime(t int) float64 {
+	if c.model.Experts > 0 {
+		return c.expertTime(t)
+	}
+	return c.mlpTime(t, (c.model.Intermediate+c.par.Tensor-1)/c.par.Tensor)
+}
 
-	sum := float64(float64(norms(m))*norm) + qkv + rotary + store + out + add
+// moveTime returns the seconds of norms, rotary embedding, the copy into the KV cache and
+// residual additions.
+func (c *Cost) moveTime(t int) float64 {
+	m, d := c.model, &c.profile.Device
+	q, kv := c.heads.Query*c.heads.Dim, c.heads.KV*c.heads.Dim
+	sum := float64(norms(m)) * c.move.norm.Time(d, hwmodel.RowPass(t, m.Hidden))
 	if m.QKNorm { // each head is a row
 		sum += c.move.norm.Time(d, hwmodel.RowPass(t*c.heads.Query, c.heads.Dim)) + c.move.norm.Time(d, hwmodel.RowPass(t*c.heads.KV, c.heads.Dim))
 	}
-	if m.Experts > 0 {
-		sum += c.expertTime(t)
-	} else {
-		sum += c.mlpTime(t, (m.Intermediate+tp-1)/tp)
+	sum += c.move.rotary.bytes(d, float64(4*t)*float64(q+kv))
+	sum += c.move.rotary.bytes(d, float64(2*t)*float64(2*kv)+float64(t*2*kv)*float64(c.heads.KVBytes))
+	adds := 2.0
+	if m.ParallelBlock {
+		adds = 1
+	}
+	return sum + float64(adds*c.move.add.bytes(d, 3*float64(2*t)*float64(m.Hidden)))
+}
+
+// reduceTime returns the seconds in which the devices of a group add up their parts.
+func (c *Cost) reduceTime(t int) float64 {
+	if c.par.Tensor == 1 {
+		return 0
 	}
 	reduces := 2.0
-	if m.ParallelBlock {
+	if c.model.ParallelBlock {
 		reduces = 1
-	} else {
-		sum += add
 	}
-	if tp > 1 {
-		sum += float64(reduces * c.reduce.Time(row))
-	}
-	return sum
+	return float64(reduces * c.reduce.Time(float64(2*t)*float64(c.model.Hidden)))
 }
 
 // mlpTime returns the seconds of a dense MLP of the given width for t tokens.
