@@ -20,7 +20,7 @@ type wholeEngine struct {
 var engineFiles = []string{
 	"llm_serving/yi34b_tp2_iterations_artefact.csv", "llm_serving/hybrid_batch_cost_fig9.csv",
 	"engine/llm_splitwise.csv", "engine/host_overheads_vidur.csv", "engine/llm_gptfast.csv", "engine/gpt_fastertransformer.csv",
-	"engine/llm_mlenergy_v2.csv", "engine/llm_mlenergy_v3.csv", "engine/llm_serving_silicon.csv",
+	"engine/layer_gpt3_llmcompass.csv", "engine/llm_mlenergy_v2.csv", "engine/llm_mlenergy_v3.csv", "engine/llm_serving_silicon.csv",
 }
 
 // EngineFiles returns the paths of the published iteration times under the folder of

@@ -26,6 +26,8 @@ type EngineRow struct {
 	Seconds float64
 	// Predict returns the same time in seconds on an engine whose iterations are priced.
 	Predict func(*Iterations) float64
+	// PredictOn does the same for a sum of operators without any engine, and is nil else.
+	PredictOn func(p *hwmodel.Profile) (float64, error)
 
 	File string
 	Line int
@@ -76,6 +78,13 @@ func NewPricer(profiles []*hwmodel.Profile) *Pricer {
 
 // Price returns the predicted seconds of w under engine e.
 func (p *Pricer) Price(w *EngineRow, e *hwmodel.Engine) (float64, error) {
+	if w.PredictOn != nil {
+		q, err := p.profile(w)
+		if err != nil {
+			return 0, err
+		}
+		return w.PredictOn(q)
+	}
 	c, err := p.cost(w, e)
 	if err != nil {
 		return 0, err
@@ -88,17 +97,26 @@ func (p *Pricer) cost(w *EngineRow, e *hwmodel.Engine) (*llm.Cost, error) {
 	key := w.key() + " " + e.Kernels()
 	c, ok := p.costs[key]
 	if !ok {
-		i := slices.IndexFunc(p.profiles, func(q *hwmodel.Profile) bool { return q.Device.Name == w.Device })
-		if i < 0 {
-			return nil, fmt.Errorf("%s:%d: no profile of %s", w.File, w.Line, w.GPU)
+		q, err := p.profile(w)
+		if err != nil {
+			return nil, err
 		}
-		var err error
-		if c, err = llm.NewCost(w.Model, w.Parallel, p.profiles[i], e, w.Links...); err != nil {
+		if c, err = llm.NewCost(w.Model, w.Parallel, q, e, w.Links...); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", w.File, w.Line, err)
 		}
 		p.costs[key] = c
 	}
 	return c.Hosted(e), nil
+}
+
+// profile returns the profile of w's device.
+func (p *Pricer) profile(w *EngineRow) (*hwmodel.Profile, error) {
+	for _, q := range p.profiles {
+		if q.Device.Name == w.Device {
+			return q, nil
+		}
+	}
+	return nil, fmt.Errorf("%s:%d: no profile of %s", w.File, w.Line, w.GPU)
 }
 
 // Iterations are the iterations of an engine that has one batch under way at a time.
@@ -142,12 +160,12 @@ func ScoreEngines(p *Pricer, engines []*hwmodel.Engine, rows []EngineRow) ([]Eng
 			scores = append(scores, EngineScore{File: w.File, Engine: w.Engine, GPU: w.GPU, Kind: w.Kind})
 		}
 		s := &scores[j]
-		k := slices.IndexFunc(engines, func(e *hwmodel.Engine) bool { return e.Name == w.Engine })
-		if k < 0 || w.Device == "" || w.Model == nil {
+		e := engineFor(engines, w)
+		if _, err := p.profile(w); err != nil || w.PredictOn == nil && (e == nil || w.Model == nil) {
 			s.Skipped++
 			continue
 		}
-		v, err := p.Price(w, engines[k])
+		v, err := p.Price(w, e)
 		if err != nil {
 			return nil, err
 		}
@@ -157,6 +175,16 @@ func ScoreEngines(p *Pricer, engines []*hwmodel.Engine, rows []EngineRow) ([]Eng
 		scores[i].summarise()
 	}
 	return scores, nil
+}
+
+// engineFor returns the engine that stands for what ran w, nil if none does.
+func engineFor(engines []*hwmodel.Engine, w *EngineRow) *hwmodel.Engine {
+	for _, e := range engines {
+		if e.Name == w.Engine {
+			return e
+		}
+	}
+	return nil
 }
 
 func (s *EngineScore) summarise() {

@@ -16,19 +16,22 @@ type engineTable struct {
 	columns []string
 	// read returns the times of a record, none if it is not of use.
 	read func(t *Table) ([]EngineRow, error)
+	// sums adds rows made of those of the whole file, nil if there are none.
+	sums func(rows []EngineRow) []EngineRow
 }
 
 // engineTables lists the files that [ReadEngineRows] knows, as ../shared/data describes them.
 var engineTables = []engineTable{
-	{[]string{"kind", "prefill_tokens", "decode_tokens", "iteration_ms", "note"}, artefactTimes},
-	{[]string{"model", "token_budget", "context_len", "decode_batch", "decode_only_ms", "decode_plus_chunk_ms", "decode_plus_full_prefill_ms"}, hybridTimes},
-	{[]string{"gpu", "model", "tensor_parallel", "prompt_size", "batch_size", "token_size", "prompt_time_ms", "token_time_ms"}, splitwiseTimes},
-	{append([]string{"gpu", "profiled", "model", "tp", "batch", "step_model_ms"}, hostParts...), hostTimes},
-	{[]string{"gpu", "tp", "model", "weights", "batch", "decode_tok_s"}, gptFastTimes},
-	{[]string{"gpu", "model", "layers", "heads", "head_dim", "batch", "input_len", "output_len", "variant", "latency_ms"}, fasterTransformerTimes},
-	{[]string{"gpu", "task", "model", "tp", "pp", "avg_batch", "avg_tpot_s", "avg_output_tokens"}, mlEnergy2Times},
-	{[]string{"gpu", "task", "model", "weights", "n_gpus", "avg_batch", "median_itl_ms", "avg_output_len"}, mlEnergy3Times},
-	{[]string{"gpu", "backend", "model", "precision", "isl", "osl", "tp_size", "pp_size", "concurrency", "tpot_ms"}, siliconTimes},
+	{[]string{"kind", "prefill_tokens", "decode_tokens", "iteration_ms", "note"}, artefactTimes, nil},
+	{[]string{"model", "token_budget", "context_len", "decode_batch", "decode_only_ms", "decode_plus_chunk_ms", "decode_plus_full_prefill_ms"}, hybridTimes, nil},
+	{[]string{"gpu", "model", "tensor_parallel", "prompt_size", "batch_size", "token_size", "prompt_time_ms", "token_time_ms"}, splitwiseTimes, nil},
+	{append([]string{"gpu", "profiled", "model", "tp", "batch", "step_model_ms"}, hostParts...), hostTimes, nil},
+	{[]string{"gpu", "tp", "model", "weights", "batch", "decode_tok_s"}, gptFastTimes, nil},
+	{[]string{"gpu", "model", "layers", "heads", "head_dim", "batch", "input_len", "output_len", "variant", "latency_ms"}, fasterTransformerTimes, nil},
+	{[]string{"gpu", "task", "model", "tp", "pp", "avg_batch", "avg_tpot_s", "avg_output_tokens"}, mlEnergy2Times, nil},
+	{[]string{"gpu", "task", "model", "weights", "n_gpus", "avg_batch", "median_itl_ms", "avg_output_len"}, mlEnergy3Times, nil},
+	{[]string{"gpu", "backend", "model", "precision", "isl", "osl", "tp_size", "pp_size", "concurrency", "tpot_ms"}, siliconTimes, nil},
+	{[]string{"gpu", "tp", "model", "phase", "op", "time_ms"}, layerTimes, layerSums},
 }
 
 // ReadEngineRows reads files of published iteration times, each recognised by its columns.
@@ -39,6 +42,7 @@ func ReadEngineRows(paths ...string) ([]EngineRow, error) {
 		if err != nil {
 			return nil, err
 		}
+		var rows []EngineRow
 		err = ReadTable(path, table.columns, func(t *Table) error {
 			ws, err := table.read(t)
 			if err != nil {
@@ -52,13 +56,17 @@ func ReadEngineRows(paths ...string) ([]EngineRow, error) {
 				if !(w.Seconds > 0) && t.err == nil {
 					return fmt.Errorf("%s time is %g s, must be above 0", w.Kind, w.Seconds)
 				}
-				out = append(out, w)
+				rows = append(rows, w)
 			}
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
+		if table.sums != nil && len(rows) > 0 {
+			rows = table.sums(rows)
+		}
+		out = append(out, rows...)
 	}
 	return out, nil
 }

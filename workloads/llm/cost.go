@@ -105,7 +105,7 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 		return nil, err
 	}
 	if m.Experts > 0 {
-		if c.experts, err = p.ExpertLayers(e.GEMM, weightFormat(d, m.WeightBytes)); err != nil {
+		if c.experts, err = p.ExpertLayers(e.GEMM, expertFormat(d, m.WeightBytes)); err != nil {
 			return nil, err
 		}
 	}
@@ -163,6 +163,15 @@ func weightFormat(d *hwmodel.Device, bytes int) string {
 		return "fp8"
 	}
 	return "w8a16"
+}
+
+// expertFormat names the precision of experts. Models of experts that come in 8 bits
+// (DeepSeek's, Qwen3's) have a scale for each block of 128 by 128 weights.
+func expertFormat(d *hwmodel.Device, bytes int) string {
+	if f := weightFormat(d, bytes); f != "fp8" {
+		return f
+	}
+	return "fp8_block"
 }
 
 // stageLink returns how one stage reaches the next by default: through the switch or
