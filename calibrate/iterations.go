@@ -41,15 +41,20 @@ func (w *EngineRow) key() string {
 // EngineScore says how far predictions are off on the published times of one kind, by
 // file, engine and GPU. Errors are |predicted/measured - 1|. Its JSON form is stable.
 type EngineScore struct {
-	File    string  `json:"file"`
-	Engine  string  `json:"engine"`
-	GPU     string  `json:"gpu"`
-	Kind    string  `json:"kind"`
-	Rows    int     `json:"rows"`
-	Mean    float64 `json:"mape"`
-	Median  float64 `json:"median_ape"`
-	P90     float64 `json:"p90_ape"`
-	Bias    float64 `json:"bias"` // median of predicted/measured - 1
+	File   string  `json:"file"`
+	Engine string  `json:"engine"`
+	GPU    string  `json:"gpu"`
+	Kind   string  `json:"kind"`
+	Rows   int     `json:"rows"`
+	Mean   float64 `json:"mape"`
+	Median float64 `json:"median_ape"`
+	P90    float64 `json:"p90_ape"`
+	Bias   float64 `json:"bias"` // median of predicted/measured - 1
+	// Inside is the share of rows within the 90 % band that the prices state, Band the mean
+	// half-width of that band, as a share of the prediction; both are 0 of sums of
+	// operators.
+	Inside  float64 `json:"inside_band"`
+	Band    float64 `json:"band"`
 	Skipped int     `json:"skipped"`
 
 	Priced []PricedRow `json:"-"` // worst first
@@ -59,6 +64,7 @@ type EngineScore struct {
 type PricedRow struct {
 	*EngineRow
 	Predicted float64
+	Doubt     float64 // relative standard error that the prices state
 }
 
 // Error returns predicted/measured - 1.
@@ -78,18 +84,27 @@ func NewPricer(profiles []*hwmodel.Profile) *Pricer {
 
 // Price returns the predicted seconds of w under engine e.
 func (p *Pricer) Price(w *EngineRow, e *hwmodel.Engine) (float64, error) {
+	v, err := p.priced(w, e)
+	return v.Predicted, err
+}
+
+// priced predicts w and notes how far the prices can be trusted that decide most.
+func (p *Pricer) priced(w *EngineRow, e *hwmodel.Engine) (PricedRow, error) {
 	if w.PredictOn != nil {
 		q, err := p.profile(w)
 		if err != nil {
-			return 0, err
+			return PricedRow{}, err
 		}
-		return w.PredictOn(q)
+		v, err := w.PredictOn(q)
+		return PricedRow{EngineRow: w, Predicted: v}, err
 	}
 	c, err := p.cost(w, e)
 	if err != nil {
-		return 0, err
+		return PricedRow{}, err
 	}
-	return w.Predict(&Iterations{c}), nil
+	it := &Iterations{cost: c}
+	v := w.Predict(it)
+	return PricedRow{w, v, c.Doubt(&it.longest)}, nil
 }
 
 // cost returns the cost model of w's devices under e.
@@ -120,7 +135,11 @@ func (p *Pricer) profile(w *EngineRow) (*hwmodel.Profile, error) {
 }
 
 // Iterations are the iterations of an engine that has one batch under way at a time.
-type Iterations struct{ cost hwmodel.CostModel }
+type Iterations struct {
+	cost    hwmodel.CostModel
+	longest hwmodel.Batch // of those priced
+	most    float64       // seconds that it took
+}
 
 // Devices returns the seconds that the devices take for b, one stage after another.
 func (p *Iterations) Devices(b *hwmodel.Batch) float64 {
@@ -139,10 +158,14 @@ func (p *Iterations) Host(b *hwmodel.Batch) float64 {
 
 // Time returns the seconds from one iteration of b to the next.
 func (p *Iterations) Time(b *hwmodel.Batch) float64 {
+	t := p.Devices(b) + p.Host(b)
 	if _, overlapped := p.cost.Host(b); overlapped {
-		return max(p.Devices(b), p.Host(b))
+		t = max(p.Devices(b), p.Host(b))
 	}
-	return p.Devices(b) + p.Host(b)
+	if t > p.most {
+		p.longest, p.most = *b, t
+	}
+	return t
 }
 
 // ScoreEngines compares published times with the predictions of engines, one score for each
@@ -165,11 +188,11 @@ func ScoreEngines(p *Pricer, engines []*hwmodel.Engine, rows []EngineRow) ([]Eng
 			s.Skipped++
 			continue
 		}
-		v, err := p.Price(w, e)
+		v, err := p.priced(w, e)
 		if err != nil {
 			return nil, err
 		}
-		s.Priced = append(s.Priced, PricedRow{w, v})
+		s.Priced = append(s.Priced, v)
 	}
 	for i := range scores {
 		scores[i].summarise()
@@ -187,6 +210,9 @@ func engineFor(engines []*hwmodel.Engine, w *EngineRow) *hwmodel.Engine {
 	return nil
 }
 
+// bandSigmas is half the width of a 90 % band in standard errors.
+const bandSigmas = 1.645
+
 func (s *EngineScore) summarise() {
 	s.Rows = len(s.Priced)
 	if s.Rows == 0 {
@@ -194,9 +220,15 @@ func (s *EngineScore) summarise() {
 	}
 	slices.SortStableFunc(s.Priced, func(a, b PricedRow) int { return cmp.Compare(math.Abs(b.Error()), math.Abs(a.Error())) })
 	var signed, errs []float64
+	n := float64(s.Rows)
 	for i := range s.Priced {
-		signed = append(signed, s.Priced[i].Error())
-		errs = append(errs, math.Abs(s.Priced[i].Error()))
+		e, half := s.Priced[i].Error(), math.Exp(bandSigmas*s.Priced[i].Doubt)-1
+		signed = append(signed, e)
+		errs = append(errs, math.Abs(e))
+		s.Band += half / n
+		if half > 0 && math.Abs(math.Log1p(e)) <= math.Log1p(half) {
+			s.Inside += 1 / n
+		}
 	}
 	slices.Sort(errs)
 	s.Mean, s.Median, s.P90, s.Bias = mean(errs), median(errs), quantile(errs, 0.9), median(signed)

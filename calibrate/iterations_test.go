@@ -59,7 +59,7 @@ func TestScoreOfEngines(t *testing.T) {
 		if s.Rows == 0 {
 			continue
 		}
-		t.Logf("%-34s %-17s %-18s %-13s %4d rows  MAPE %5.1f  median %5.1f  p90 %5.1f  bias %+6.1f  skipped %d", s.File, s.Engine, s.GPU, s.Kind, s.Rows, 100*s.Mean, 100*s.Median, 100*s.P90, 100*s.Bias, s.Skipped)
+		t.Logf("%-34s %-17s %-18s %-13s %4d rows  MAPE %5.1f  median %5.1f  p90 %5.1f  bias %+6.1f  in band %3.0f of ±%.0f  skipped %d", s.File, s.Engine, s.GPU, s.Kind, s.Rows, 100*s.Mean, 100*s.Median, 100*s.P90, 100*s.Bias, 100*s.Inside, 100*s.Band, s.Skipped)
 		seen[s.File] = true
 		if most, ok := limit[s.File]; ok && s.Median > most {
 			t.Errorf("%s: the median error of %s by %s on %s is %.1f %%, want at most %.0f %%", s.File, s.Kind, s.Engine, s.GPU, 100*s.Median, 100*most)
@@ -76,7 +76,7 @@ func TestScoreOfEngines(t *testing.T) {
 // more for a prompt. Ten clients with answers of 50 tokens then see a fifth of a prompt
 // in every gap.
 func TestSteadyTimeBetweenTokens(t *testing.T) {
-	p := &Iterations{&hwmodel.Affine{Iteration: 20e-3, PrefillToken: 100e-6}}
+	p := &Iterations{cost: &hwmodel.Affine{Iteration: 20e-3, PrefillToken: 100e-6}}
 	s := steady{clients: 10, prompt: 1000, output: 50, budget: 8192}
 	// A request takes 50 gaps of 20 ms + D/50*100 ms, and 130 ms for its prompt and half an
 	// iteration before it: D = 10*answer/(answer+0.13).

@@ -49,14 +49,14 @@ func (a *app) printIterationScores(scores []calibrate.EngineScore, worst int) {
 		return
 	}
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "iterations of\tengine\tGPU\ttime\trows\tMAPE\tmedian\tp90\tbias\tskipped\t")
+	fmt.Fprintln(w, "iterations of\tengine\tGPU\ttime\trows\tMAPE\tmedian\tp90\tbias\tin band\tband\tskipped\t")
 	for i := range scores {
 		s := &scores[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t", s.File, s.Engine, s.GPU, s.Kind, s.Rows)
 		if s.Rows > 0 {
-			fmt.Fprintf(w, "%.1f %%\t%.1f %%\t%.1f %%\t%+.1f %%\t", 100*s.Mean, 100*s.Median, 100*s.P90, 100*s.Bias)
+			fmt.Fprintf(w, "%.1f %%\t%.1f %%\t%.1f %%\t%+.1f %%\t%.0f %%\t±%.0f %%\t", 100*s.Mean, 100*s.Median, 100*s.P90, 100*s.Bias, 100*s.Inside, 100*s.Band)
 		} else {
-			fmt.Fprint(w, "-\t-\t-\t-\t")
+			fmt.Fprint(w, "-\t-\t-\t-\t-\t-\t")
 		}
 		fmt.Fprintf(w, "%d\t\n", s.Skipped)
 	}
