@@ -8,7 +8,8 @@
 // compiler, which comes with PyTorch and with the toolkit; ORRERY_NVRTC names its folder
 // if it is nowhere else. cuBLAS does the products of matrices, cublasLt those of fp8, cuDNN
 // the convolutions; what is not installed is left out, or done by a plain kernel of our
-// own and marked as such (source orrery-cuda-own), and the file says so.
+// own and marked as such (source orrery-cuda-own), and the file says so. On a machine with
+// several GPUs, NCCL's collectives and copies between two of them are measured too.
 //
 // # How a figure is made
 //
@@ -38,8 +39,8 @@
 // kernel on the emulated device, where results meet the same references as on a GPU,
 // with threads and blocks in either order. That covers indices, fragments, barriers and
 // asynchronous copies, masks, paging, grouped queries and the combination of splits. No
-// GPU was at hand when this was written: the calls of the driver API, cuBLAS, cublasLt, cuDNN and
-// NVML follow NVIDIA's headers but have not met a card, and how fast the kernels are is
+// GPU was at hand when this was written: the calls of the driver API, cuBLAS, cublasLt, cuDNN, NCCL
+// and NVML follow NVIDIA's headers but have not met a card, and how fast the kernels are is
 // not known. Attention by mma.sync cannot reach what Hopper's wgmma does (published
 // microbenchmarks: some 60 to 65 % of it), so that on sm_90 prefill attention measured
 // here is slower than FlashAttention-3.

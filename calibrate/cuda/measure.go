@@ -44,11 +44,23 @@ func Measure(ctx context.Context, dev device.Device, o Options) (*calibrate.Meas
 	if err != nil {
 		return nil, err
 	}
+	if several, ok := dev.(interface {
+		Fabric() (device.Fabric, error)
+	}); ok && (len(o.Ops) == 0 || slices.Contains(o.Ops, "comm")) {
+		// A machine with one device, or without NCCL, has no collectives.
+		if p.fabric, err = several.Fabric(); err != nil {
+			o.Facts = append(o.Facts, calibrate.Fact{Key: "no comm", Value: err.Error()})
+		}
+	}
 	groups, err := p.plan(o.Ops)
 	if err != nil {
 		return nil, err
 	}
-	return measure(ctx, dev, p, groups, &o)
+	m, err := measure(ctx, dev, p, groups, &o)
+	if p.fabric != nil {
+		err = errors.Join(err, p.fabric.Close())
+	}
+	return m, err
 }
 
 // measure measures the points of a plan.
@@ -200,6 +212,9 @@ func (c *campaign) prepare(p *point) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
+	if call.seconds != nil {
+		return c.prepareOwn(p, call)
+	}
 	slots := c.arena.slots
 	enqueue := func(i int) error { return call.enqueue(i % slots) }
 	if err := enqueue(0); err != nil {
@@ -213,9 +228,29 @@ func (c *campaign) prepare(p *point) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &running{point: p, calls: min(max(1, int(sampleSeconds/seconds)), mostRuns)}
+	r := &running{point: p, calls: callsOf(seconds)}
 	r.work, err = c.dev.Record(p.mode, r.calls, enqueue)
 	return r, err
+}
+
+// callsOf returns how many calls of so many seconds make a sample.
+func callsOf(seconds float64) int { return min(max(1, int(sampleSeconds/seconds)), mostRuns) }
+
+// prepareOwn prepares a point that measures itself.
+func (c *campaign) prepareOwn(p *point, call *call) (*running, error) {
+	if _, err := call.seconds(1); err != nil {
+		return nil, err
+	}
+	if err := call.check(); err != nil {
+		return nil, err
+	}
+	const few = 2
+	s, err := call.seconds(few)
+	if err != nil {
+		return nil, err
+	}
+	n := callsOf(s / few)
+	return &running{point: p, calls: n, work: own{call, n}}, nil
 }
 
 // seconds returns the time of one of n calls.

@@ -196,11 +196,15 @@ func TestPlanFillsItsTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.fabric = &pair{}
 	groups, err := p.plan(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, g := range groups {
+		if len(g.points) == 0 {
+			t.Errorf("%s has no points", g.op)
+		}
 		seen := map[string]bool{}
 		for _, pt := range g.points {
 			if seen[pt.String()] {
@@ -232,9 +236,64 @@ func TestPlanFillsItsTables(t *testing.T) {
 		back, err := calibrate.ReadMeasurements(path)
 		if err != nil {
 			t.Error(err)
-		} else if len(back.Rows[g.op]) != len(g.points) {
-			t.Errorf("%s: %d rows of %d points were read back", g.op, len(back.Rows[g.op]), len(g.points))
+		} else if len(back.Rows[g.op])+len(back.Micro) != len(g.points) {
+			t.Errorf("%s: %d rows of %d points were read back", g.op, len(back.Rows[g.op])+len(back.Micro), len(g.points))
 		}
+	}
+}
+
+// pair is two devices whose collectives go wrong as they are told.
+type pair struct {
+	checked map[string]int
+	wrong   string
+}
+
+func (*pair) Devices() int { return 2 }
+func (*pair) Link() string { return "pcie" }
+func (*pair) Close() error { return nil }
+
+func (*pair) Collective(name string, devices int, bytes int64, n int) (float64, error) {
+	return float64(n) * (1e-5 + float64(bytes)*1e-10), nil
+}
+
+func (p *pair) Copy(bytes int64, n int) (float64, error) { return p.Collective("copy", 2, bytes, n) }
+
+func (p *pair) Check(name string, devices int, bytes int64) error {
+	p.checked[name]++
+	if name == p.wrong {
+		return errors.New("device 1 holds 2, should hold 3")
+	}
+	return nil
+}
+
+// Collectives are measured and checked like the rest.
+func TestCollectives(t *testing.T) {
+	f := newFake(nil)
+	fabric := &pair{checked: map[string]int{}}
+	p := &planner{lacks: f.Lacks, info: f.Info(), gpu: "fake", quick: true, fabric: fabric}
+	points := p.transfers()
+	m, err := measure(context.Background(), f, p, []group{{"comm", points}}, &Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checks := 0
+	for _, name := range append(collectives, "copy") {
+		if fabric.checked[name] == 0 {
+			t.Errorf("%s was not checked", name)
+		}
+		checks += fabric.checked[name]
+	}
+	if checks != len(points) {
+		t.Errorf("%d of %d points were checked", checks, len(points))
+	}
+	for _, r := range m.Rows["comm"] {
+		if want := 1e-5 + r.Args[2]*1e-10; r.Seconds < 0.99*want || r.Seconds > 1.01*want {
+			t.Errorf("%v of %g bytes takes %g s, want %g", r.Words, r.Args[2], r.Seconds, want)
+		}
+	}
+	fabric.wrong = "all_gather"
+	if m, err := measure(context.Background(), f, p, []group{{"comm", p.transfers()}}, &Options{}); m != nil || err == nil || !strings.Contains(err.Error(), "all_gather n=2 bytes=1024: device 1 holds 2") {
+		t.Errorf("measured %v, error %v; want that of all_gather", m, err)
 	}
 }
 

@@ -27,7 +27,7 @@ var operations = []operation{
 	{"elementwise", "add, gelu, silu_mul, rope; scale in a stream and in a graph", (*planner).streams},
 	{"rownorm", "rmsnorm, layernorm, softmax", (*planner).rows},
 	{"conv2d", "convolutions of image networks, by cuDNN or else by a kernel of our own", (*planner).convolutions},
-	{"comm", "collectives and copies among several devices, by NCCL", nil},
+	{"comm", "collectives and copies among several devices, by NCCL", (*planner).transfers},
 }
 
 // Operations returns the names of what can be measured and a line about each.
@@ -60,6 +60,7 @@ type planner struct {
 	gpu    string // as measurement files name it
 	models []*llm.Model
 	quick  bool
+	fabric device.Fabric // nil on a machine with one device
 }
 
 // Target is what a plan depends on: a [device.Device], or [Imagined].
@@ -115,7 +116,7 @@ func (p *planner) plan(ops []string) ([]group, error) {
 	}
 	var groups []group
 	for _, o := range operations {
-		if o.points == nil || len(ops) > 0 && !slices.Contains(ops, o.name) {
+		if len(ops) > 0 && !slices.Contains(ops, o.name) {
 			continue
 		}
 		if _, ok := calibrate.FindOperator(o.name); !ok && o.name != "microbench" {

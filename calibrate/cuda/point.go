@@ -23,9 +23,11 @@ type point struct {
 
 func (p *point) String() string { return p.table + " " + p.name }
 
-// call is a point in the memory of the device.
+// call is a point in the memory of the device. What one stream does not do alone has
+// seconds in the place of enqueue: the time of some calls.
 type call struct {
 	enqueue func(slot int) error
+	seconds func(calls int) (float64, error)
 	check   func() error // of what slot 0 computed
 }
 

@@ -23,7 +23,7 @@ type api struct {
 	loadModule, unloadModule, findKernel, setAttribute, launch                         function
 	newStream, destroyStream, waitStream, newEvent, destroyEvent, recordEvent, elapsed function
 	waitEvent, beginCapture, endCapture, instantiate, launchGraph, destroyGraphExec    function
-	destroyGraph                                                                       function
+	destroyGraph, waitContext                                                          function
 }
 
 // noDriver is what a machine without a GPU hears.
@@ -46,7 +46,7 @@ func newAPI() (*api, error) {
 		"cuStreamCreate": &a.newStream, "cuStreamDestroy_v2": &a.destroyStream, "cuStreamSynchronize": &a.waitStream,
 		"cuEventCreate": &a.newEvent, "cuEventDestroy_v2": &a.destroyEvent, "cuEventRecord": &a.recordEvent, "cuEventElapsedTime": &a.elapsed, "cuEventSynchronize": &a.waitEvent,
 		"cuStreamBeginCapture_v2": &a.beginCapture, "cuStreamEndCapture": &a.endCapture, "cuGraphInstantiateWithFlags": &a.instantiate,
-		"cuGraphLaunch": &a.launchGraph, "cuGraphExecDestroy": &a.destroyGraphExec, "cuGraphDestroy": &a.destroyGraph,
+		"cuGraphLaunch": &a.launchGraph, "cuGraphExecDestroy": &a.destroyGraphExec, "cuGraphDestroy": &a.destroyGraph, "cuCtxSynchronize": &a.waitContext,
 	})
 	if err != nil {
 		return nil, &device.Missing{What: err.Error(), Do: "install a driver for CUDA 11.4 or later"}

@@ -19,6 +19,8 @@ type nvml struct {
 	card uintptr
 }
 
+func (n *nvml) lib() *library { return n.init.lib }
+
 // Constants of nvml.h.
 const (
 	clockSM        = 1
