@@ -30,6 +30,7 @@ type validateFlags struct {
 	options      validate.Options
 	blas         string
 	threads      int
+	gpu          int // -1 for the processor
 	measurements []string
 }
 
@@ -76,6 +77,7 @@ Loads are shares of the rate at which the policy that serves least keeps up.`,
 	fs.IntVar(&o.Repeats, "repeats", 2, "real runs of each policy at each load, 2 or more")
 	fs.StringSliceVar(&f.measurements, "measurements", nil, "take prices from these files instead, such as an earlier measurement.txt")
 	fs.StringVar(&f.blas, "blas", "auto", "gonum, openblas, or auto for OpenBLAS where it is installed")
+	fs.IntVar(&f.gpu, "gpu", -1, "run on this NVIDIA GPU, counted from 0, rather than on the processor")
 	fs.IntVar(&f.threads, "threads", 1, "threads that compute; one leaves the others to the rest of the machine")
 	return c
 }
@@ -86,7 +88,7 @@ func (a *app) validate(ctx context.Context, name string, f *validateFlags) error
 		return err
 	}
 	first := subjects[0].scenario
-	machine, text, err := realMachine(first, f.blas, f.threads)
+	machine, board, text, err := f.machine(first)
 	if err != nil {
 		return badInput{err}
 	}
@@ -119,7 +121,7 @@ func (a *app) validate(ctx context.Context, name string, f *validateFlags) error
 	for _, p := range answer.Plots() {
 		folder.Plot(p)
 	}
-	folder.File(measurementFile, measurementOf(answer, first).Write)
+	folder.File(measurementFile, measurementOf(answer, first, board).Write)
 	if err := keep(folder, subjects, answer, table); err != nil {
 		return err
 	}
@@ -145,7 +147,7 @@ func measuredIterations(files []string, s *scenarios.Scenario) ([]calibrate.Iter
 }
 
 // measurementOf returns what a validation measured, for later ones.
-func measurementOf(v *validateAnswer, s *scenarios.Scenario) *calibrate.Measured {
+func measurementOf(v *validateAnswer, s *scenarios.Scenario, board string) *calibrate.Measured {
 	model, _, _ := s.Replica()
 	m := &calibrate.Measured{
 		Facts: []calibrate.Fact{
@@ -157,7 +159,7 @@ func measurementOf(v *validateAnswer, s *scenarios.Scenario) *calibrate.Measured
 	}
 	for i := range m.Iterations {
 		n := &m.Iterations[i]
-		n.GPU, n.Model, n.Engine, n.Tensor, n.Source = "cpu", model.Name, "orrery", 1, "orrery-validate"
+		n.GPU, n.Model, n.Engine, n.Tensor, n.Source = board, model.Name, "orrery", 1, "orrery-validate"
 	}
 	return m
 }
@@ -182,6 +184,16 @@ func validationSubjects(subjects []subject) []validate.Subject {
 		}}
 	}
 	return out
+}
+
+// machine returns the executor that the flags name, the board it runs on as measurement
+// files name it, and what it is in words.
+func (f *validateFlags) machine(s *scenarios.Scenario) (e *processor.Executor, board, text string, err error) {
+	if f.gpu >= 0 {
+		return realGPU(s, f.gpu)
+	}
+	e, text, err = realMachine(s, f.blas, f.threads)
+	return e, "cpu", text, err
 }
 
 // realMachine returns an executor for the model of a scenario on this processor, and

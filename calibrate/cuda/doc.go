@@ -3,6 +3,7 @@
 //	orrery calibrate cuda --quick              a few minutes: does it work, is the card at ease?
 //	orrery calibrate cuda --out my-gpu.orrery  everything
 //	orrery calibrate fit my-gpu.orrery         the profile
+//	orrery validate SCENARIO --gpu 0           a scenario simulated and really run, side by side
 //
 // The machine needs NVIDIA's driver (for CUDA 11.4 or later) and NVRTC, CUDA's run-time
 // compiler, which comes with PyTorch and with the toolkit; ORRERY_NVRTC names its folder

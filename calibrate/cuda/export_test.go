@@ -17,7 +17,7 @@ type (
 )
 
 func NewPlanner(dev device.Device) *Planner {
-	return &planner{lacks: dev.Lacks, info: dev.Info(), gpu: gpuName(dev.Info().Name)}
+	return &planner{lacks: dev.Lacks, info: dev.Info(), gpu: BoardName(dev.Info().Name)}
 }
 
 func (p *planner) GEMM(dtype string, b, m, n, k int) *Point { return p.gemm(dtype, b, m, n, k) }

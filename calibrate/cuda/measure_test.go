@@ -309,7 +309,7 @@ func TestBoardsAreNamedAsInMeasurementFiles(t *testing.T) {
 		"NVIDIA A100-SXM4-80GB": "a100_sxm_80g", "NVIDIA H100 80GB HBM3": "h100_sxm", "NVIDIA GeForce RTX 2080 Ti": "rtx_2080ti", "Tesla T4": "t4",
 		"NVIDIA L4": "l4", "NVIDIA L40S": "l40s", "NVIDIA GeForce RTX 4070 Ti": "geforce_rtx_4070_ti", "NVIDIA GeForce RTX 4090 Laptop GPU": "geforce_rtx_4090_laptop_gpu",
 	} {
-		if got := gpuName(name); got != want {
+		if got := BoardName(name); got != want {
 			t.Errorf("%s is named %s, want %s", name, got, want)
 		}
 	}
@@ -321,7 +321,7 @@ func TestSheetOfAnUnknownBoard(t *testing.T) {
 	f := newFake(nil)
 	info := f.Info()
 	m := &calibrate.Measured{Micro: []calibrate.Micro{{Test: "dram_bw", Value: 150}, {Test: "h2d_bw", Value: 12}}}
-	m.Device = sheet(&info, gpuName(info.Name), m)
+	m.Device = sheet(&info, BoardName(info.Name), m)
 	d, err := m.DeviceOf()
 	if err != nil {
 		t.Fatal(err)

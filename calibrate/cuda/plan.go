@@ -87,7 +87,7 @@ func (Imagined) Lacks(_, dtype string) error {
 
 func newPlanner(dev Target, o *Options) (*planner, error) {
 	p := &planner{lacks: dev.Lacks, info: dev.Info(), quick: o.Quick}
-	p.gpu = gpuName(p.info.Name)
+	p.gpu = BoardName(p.info.Name)
 	list := llm.Names()
 	if o.Quick {
 		list = []string{"llama-3.1-8b"}

@@ -20,9 +20,9 @@ var gpuNames = [][2]string{
 	{"TITAN RTX", "titan_rtx"}, {"Quadro RTX 6000", "quadro_rtx6000"},
 }
 
-// gpuName returns how measurement files name a board: as its profile does if it has one,
+// BoardName returns how measurement files name a board: as its profile does if it has one,
 // and else by the vendor's name in small letters.
-func gpuName(name string) string {
+func BoardName(name string) string {
 	for _, n := range gpuNames {
 		if has(name, n[0]) {
 			return n[1]

@@ -146,6 +146,45 @@ func TestStepRefuses(t *testing.T) {
 	}
 }
 
+// A worker answers as its model does, from any goroutine, and gives everything back.
+func TestWorker(t *testing.T) {
+	dev := newDevice(t)
+	m, err := New(dev, tiny("fp16"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := []infer.Part{{Slot: 4, Tokens: tokens(9, 5), Sample: true}}
+	want, err := m.Step(context.Background(), parts)
+	if err := errors.Join(err, m.Close()); err != nil {
+		t.Fatal(err)
+	}
+	closed := 0
+	open := func() (device.Device, func() error, error) {
+		return dev, func() error { closed++; return nil }, nil
+	}
+	w, err := Start(open, tiny("fp16"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for slot := range 3 {
+		wait.Go(func() {
+			next, err := w.Step(context.Background(), []infer.Part{{Slot: slot, Tokens: parts[0].Tokens, Sample: true}})
+			if err != nil || len(next) != 1 || next[0] != want[0] {
+				t.Errorf("slot %d: tokens %v, error %v; want %v", slot, next, err, want)
+			}
+			w.Free(slot)
+		})
+	}
+	wait.Wait()
+	if err := w.Close(); err != nil || closed != 1 || dev.Left() > 0 {
+		t.Errorf("Close: %v; the device was closed %d times, %d allocations are left", err, closed, dev.Left())
+	}
+	if _, err := Start(open, Config{}); err == nil || closed != 2 {
+		t.Errorf("a worker without a model: error %v, closed %d times; want an error, and twice", err, closed)
+	}
+}
+
 func tokens(n int, seed uint32) []int32 {
 	out := make([]int32, n)
 	for i := range out {
