@@ -120,12 +120,15 @@ var publishedModels = map[string]string{
 	"Qwen/Qwen3-235B-A22B-FP8": "qwen3-235b-a22b", "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8": "qwen3-235b-a22b", "Qwen/Qwen3-235B-A22B-Thinking-2507-FP8": "qwen3-235b-a22b",
 }
 
-// publishedModel returns the model that a file names, with weights of so many bytes, or nil
+// PublishedModel returns the model that a file names, with weights of so many bytes, or nil
 // if its shapes are not at hand.
-func publishedModel(name string, weightBytes int) (*llm.Model, error) {
+func PublishedModel(name string, weightBytes int) (*llm.Model, error) {
 	known, ok := publishedModels[name]
 	if !ok {
 		known = strings.ToLower(name[strings.LastIndexByte(name, '/')+1:])
+		for _, variant := range []string{"-fp8", "-2507", "-instruct", "-thinking"} { // of the same shapes
+			known = strings.TrimSuffix(known, variant)
+		}
 		if !slices.Contains(llm.Names(), known) {
 			return nil, nil
 		}
@@ -170,7 +173,7 @@ func ofBatch(b *hwmodel.Batch) func(*Iterations) float64 {
 // hybridTimes reads iterations of decodes alone, with a chunk that fills the token
 // budget, and with a whole prompt: Fig. 9 of the Sarathi-Serve paper.
 func hybridTimes(t *Table) ([]EngineRow, error) {
-	m, err := publishedModel(t.Text("model"), 2)
+	m, err := PublishedModel(t.Text("model"), 2)
 	if err != nil || m == nil {
 		return nil, err
 	}
@@ -202,7 +205,7 @@ func hybridTimes(t *Table) ([]EngineRow, error) {
 
 // splitwiseTimes reads prompt and token times of Llama-2-70B on DGX A100 and H100.
 func splitwiseTimes(t *Table) ([]EngineRow, error) {
-	m, err := publishedModel(t.Text("model"), 2)
+	m, err := PublishedModel(t.Text("model"), 2)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +227,7 @@ func hostTimes(t *Table) ([]EngineRow, error) {
 	if strings.HasPrefix(t.Text("profiled"), "2024-01") {
 		engine = "sarathi-2024"
 	}
-	m, err := publishedModel(t.Text("model"), 2)
+	m, err := PublishedModel(t.Text("model"), 2)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +261,7 @@ func gptFastTimes(t *Table) ([]EngineRow, error) {
 	default:
 		return nil, nil
 	}
-	m, err := publishedModel(t.Text("model"), bytes)
+	m, err := PublishedModel(t.Text("model"), bytes)
 	if err != nil {
 		return nil, err
 	}
@@ -315,7 +318,7 @@ const meanPrompt = 200
 // mlEnergy2Times reads the mean time between tokens of vLLM of mid-2024 with a batch kept
 // full.
 func mlEnergy2Times(t *Table) ([]EngineRow, error) {
-	m, err := publishedModel(t.Text("model"), 2)
+	m, err := PublishedModel(t.Text("model"), 2)
 	if err != nil {
 		return nil, err
 	}
@@ -344,7 +347,7 @@ func mlEnergy3Times(t *Table) ([]EngineRow, error) {
 	if task := t.Text("task"); task != "lm-arena-chat" && task != "gpqa" {
 		return nil, nil // prompts of images, videos or whole files
 	}
-	m, err := publishedModel(t.Text("model"), bytes)
+	m, err := PublishedModel(t.Text("model"), bytes)
 	if err != nil {
 		return nil, err
 	}
@@ -368,7 +371,7 @@ func siliconTimes(t *Table) ([]EngineRow, error) {
 	default:
 		return nil, nil
 	}
-	m, err := publishedModel(t.Text("model"), bytes)
+	m, err := PublishedModel(t.Text("model"), bytes)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"orrery/calibrate"
 	"orrery/hwmodel"
+	"orrery/plan/requestlog"
 )
 
 // scoreFormat names the JSON form of scores.
@@ -23,7 +25,7 @@ type scoreFlags struct {
 	baseline bool
 	worst    int
 	json     bool
-	engine   string
+	engine   string // of whole iterations and requests, "" for the one that ran them
 }
 
 func (a *app) calibrateScoreCmd() *cobra.Command {
@@ -45,7 +47,11 @@ the columns of one operator (see the package documentation of calibrate).
 Published times of whole iterations (the columns of the files in ../shared/data/engine)
 are predicted from the operators and the host of the engine that ran them, a line for
 each file, engine, GPU and kind of time. Rows of GPUs, models or engines that Orrery
-does not have are counted as skipped.`,
+does not have are counted as skipped.
+
+The requests of a run of vLLM are replayed by arrival. What served them stands in a file
+beside them: requests_runs.csv for requests.csv, with the columns gpu, model, tp,
+max_num_seqs, max_num_batched_tokens, max_model_len and kv_tokens.`,
 		Example: `  orrery calibrate score a100-sxm-80gb gemm.csv attention_decode.csv
   orrery calibrate score all measurements/*.csv --by source
   orrery calibrate score my-gpu.toml my-gpu.orrery --json`,
@@ -55,18 +61,20 @@ does not have are counted as skipped.`,
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return a.calibrateScore(args[0], args[1:], &f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.calibrateScore(c.Context(), args[0], args[1:], &f)
+		},
 	}
 	c.Flags().StringVar(&f.by, "by", "", "split the lines further: source, dtype or both")
 	c.Flags().BoolVar(&f.any, "any-gpu", false, "price rows of every GPU with the one profile")
 	c.Flags().BoolVar(&f.baseline, "baseline", false, "compare with a roofline of three constants fitted to these rows (slow)")
 	c.Flags().IntVar(&f.worst, "worst", 0, "list this many of the worst predicted rows of each line, at most 20")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
-	c.Flags().StringVar(&f.engine, "engine", "", "predict whole iterations by this engine instead of the one that ran them")
+	c.Flags().StringVar(&f.engine, "engine", "", "predict whole iterations and requests by this engine instead of the one that ran them")
 	return c
 }
 
-func (a *app) calibrateScore(profile string, files []string, f *scoreFlags) error {
+func (a *app) calibrateScore(ctx context.Context, profile string, files []string, f *scoreFlags) error {
 	switch f.by {
 	case "", "source", "dtype", "both":
 	default:
@@ -92,10 +100,15 @@ func (a *app) calibrateScore(profile string, files []string, f *scoreFlags) erro
 		return err
 	}
 	var scores []calibrate.Score
-	foreign := 0
+	var logs []requestlog.Score
+	foreign, requests := 0, 0
 	if len(parts) > 0 {
 		m, err := readMeasurements(parts)
 		if err != nil {
+			return err
+		}
+		requests = len(m.Requests)
+		if logs, err = scoreRequests(ctx, profiles, m, parts, f); err != nil {
 			return err
 		}
 		scores, foreign, err = calibrate.ScoreRows(profiles, m, calibrate.ScoreOptions{By: f.by, AnyGPU: f.any, Baseline: f.baseline})
@@ -103,16 +116,20 @@ func (a *app) calibrateScore(profile string, files []string, f *scoreFlags) erro
 			return badInput{err}
 		}
 	}
-	if len(scores) == 0 && len(iterations) == 0 {
+	if len(scores) == 0 && len(iterations) == 0 && len(logs) == 0 {
+		if requests > 0 {
+			return inputErrorf("nothing says what served the requests on a GPU that profile %s is for; want %s, see --help", profile, requestlog.RunsFile(parts[0]))
+		}
 		return inputErrorf("no row of %s is of a GPU that profile %s is for; --any-gpu prices them all the same", strings.Join(files, ", "), profile)
 	}
 	if f.json {
-		return a.printScoresJSON(scores, iterations, foreign)
+		return a.printScoresJSON(scores, iterations, logs, foreign)
 	}
 	if len(scores) > 0 {
 		a.printScores(scores, f)
 	}
 	a.printIterationScores(iterations, f.worst)
+	a.printRequestScores(logs)
 	if foreign > 0 {
 		a.note("%d rows are of other GPUs and were passed over", foreign)
 	}
@@ -167,15 +184,16 @@ func readMeasurements(files []string) (*calibrate.Measured, error) {
 	return m, nil
 }
 
-func (a *app) printScoresJSON(scores []calibrate.Score, iterations []calibrate.EngineScore, foreign int) error {
+func (a *app) printScoresJSON(scores []calibrate.Score, iterations []calibrate.EngineScore, logs []requestlog.Score, foreign int) error {
 	enc := json.NewEncoder(a.out)
 	enc.SetIndent("", "  ")
 	return enc.Encode(struct {
 		Format     string                  `json:"format"`
 		Rows       []calibrate.Score       `json:"rows"`
 		Iterations []calibrate.EngineScore `json:"iterations,omitempty"`
+		Requests   []requestlog.Score      `json:"requests,omitempty"`
 		Foreign    int                     `json:"foreign_rows"` // of GPUs that no profile is of
-	}{scoreFormat, scores, iterations, foreign})
+	}{scoreFormat, scores, iterations, logs, foreign})
 }
 
 func (a *app) printScores(scores []calibrate.Score, f *scoreFlags) {
