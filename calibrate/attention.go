@@ -1,143 +1,224 @@
 package calibrate
 
 import (
+	"cmp"
 	"fmt"
-	"path/filepath"
+	"math"
+	"slices"
+	"strings"
 
 	"orrery/hwmodel"
 )
 
-// DecodeRows reads the decode attention calls of one GPU by one source: a batch of
-// equal sequences with a 16-bit KV cache.
-func DecodeRows(data, gpu, source string) ([]Row, error) {
-	var rows []Row
-	err := ReadTable(filepath.Join(data, "ops", "attention_decode.csv"), []string{"gpu", "kv_dtype", "batch", "q_heads", "kv_heads", "head_dim", "kv_len", "time_us", "src"}, func(t *Table) error {
-		kv := t.Text("kv_dtype")
-		if t.Text("gpu") != gpu || t.Text("src") != source || kv != "bf16" && kv != "fp16" {
-			return nil
-		}
-		r := Row{Source: source, Seconds: t.Number("time_us") * 1e-6}
-		for i, c := range []string{"batch", "q_heads", "kv_heads", "head_dim", "kv_len"} {
-			r.Args[i] = t.Number(c)
-		}
-		r.Shape = fmt.Sprintf("decode %v", r.Args[:5])
-		rows = append(rows, r)
-		return nil
-	})
-	return rows, err
+// attentionEngine returns the library whose attention kernels a source timed.
+func attentionEngine(source string) string {
+	switch source {
+	case "vidur":
+		return "fa2-gqa" // FlashAttention-2 of early 2024, tiles shared by the heads of a group in decode
+	case "vidur-a30":
+		return "flashinfer"
+	case "llmservingsim":
+		return "vllm"
+	}
+	return EngineOf(source)
 }
 
-// PrefillRows reads the causal prefill attention calls of one GPU by one source:
-// a batch of equal chunks, each on top of kv_len - q_len cached tokens.
-func PrefillRows(data, gpu, source string) ([]Row, error) {
-	var rows []Row
-	err := ReadTable(filepath.Join(data, "ops", "attention_prefill.csv"), []string{"gpu", "kv_dtype", "batch", "q_heads", "kv_heads", "head_dim", "q_len", "kv_len", "causal", "time_us", "src"}, func(t *Table) error {
-		kv := t.Text("kv_dtype")
-		if t.Text("gpu") != gpu || t.Text("src") != source || t.Text("causal") != "1" || kv != "bf16" && kv != "fp16" {
-			return nil
-		}
-		r := Row{Source: source, Seconds: t.Number("time_us") * 1e-6}
-		for i, c := range []string{"batch", "q_heads", "kv_heads", "head_dim", "q_len", "kv_len"} {
-			r.Args[i] = t.Number(c)
-		}
-		r.Shape = fmt.Sprintf("prefill %v", r.Args[:6])
-		rows = append(rows, r)
-		return nil
-	})
-	return rows, err
+// attentionSet is what rows of attention are grouped by: each set has constants of its
+// own.
+type attentionSet struct {
+	hwmodel.AttentionKey
+	Variant bool // causal, or with query heads in groups
 }
 
-// FitDecode fits a decode kernel whose query heads share tiles.
-func FitDecode(d *hwmodel.Device, rows []Row) (*hwmodel.DecodeKernel, *Result, error) {
-	rows = possible(rows, func(r *Row) float64 {
-		return 4 * r.Args[0] * r.Args[2] * r.Args[3] * r.Args[4] / d.DRAMBytes
-	})
-	build := func(p []float64) hwmodel.DecodeKernel {
-		return hwmodel.DecodeKernel{Launch: p[0], Bandwidth: p[1], Tail: p[2], Block: p[3], Compute: 1}
-	}
-	problem := Problem{
-		Name: "decode attention", Rows: rows, Clean: []string{rows[0].Source},
-		Parameters: []Parameter{
-			{Name: "launch", Start: 1e-5, Low: 1e-7, High: 1e-3, Logarithms: true},
-			{Name: "bandwidth", Start: 0.8, Low: 0.2, High: 1},
-			{Name: "tail", Start: 0.5, Low: 1e-3, High: 20, Logarithms: true},
-			{Name: "block", Start: 1e-6, Low: 1e-9, High: 1e-4, Logarithms: true},
-		},
-		Predict: func(p []float64, r *Row) float64 {
-			k := build(p)
-			h := hwmodel.Heads{Query: int(r.Args[1]), KV: int(r.Args[2]), Dim: int(r.Args[3]), KVBytes: 2}
-			cost := k.On(d, h)
-			return cost.Time(int(r.Args[0]), int64(r.Args[0]*r.Args[4]))
-		},
-	}
-	res, err := problem.Solve()
-	if err != nil {
-		return nil, nil, err
-	}
-	k := build(res.Values)
-	k.Fit = res.Fit
-	return &k, res, nil
+func attentionSetOf(r *Row, variant bool) attentionSet {
+	key := hwmodel.Key{Engine: attentionEngine(r.Source), DType: r.DType}
+	return attentionSet{hwmodel.AttentionKey{Key: key, KV: r.Words[0], Dim: int(r.Args[3])}, variant}
 }
 
-// FitPrefill fits a prefill kernel, trying the block sizes in use.
-func FitPrefill(d *hwmodel.Device, rows []Row) (*hwmodel.PrefillKernel, *Result, error) {
-	rows = possible(rows, func(r *Row) float64 {
-		q, kv := r.Args[4], r.Args[5]
-		return 4 * r.Args[0] * r.Args[1] * r.Args[3] * (q*(kv-q) + q*(q+1)/2) / d.FP16FLOPs
-	})
-	var best *hwmodel.PrefillKernel
-	var bestResult *Result
-	for _, shape := range [][2]float64{{64, 1}, {64, 2}, {128, 1}, {128, 2}} {
-		build := func(p []float64) hwmodel.PrefillKernel {
-			return hwmodel.PrefillKernel{Launch: p[0], Compute: p[1], Own: p[2], Wave: p[3], Fill: p[4], Bandwidth: p[5], Rows: shape[0], Resident: shape[1]}
-		}
-		problem := Problem{
-			Name: "prefill attention", Rows: rows, Clean: []string{rows[0].Source},
-			Parameters: []Parameter{
-				{Name: "launch", Start: 1e-5, Low: 1e-7, High: 1e-3, Logarithms: true},
-				{Name: "compute", Start: 0.5, Low: 0.05, High: 1},
-				{Name: "own", Start: 1.5, Low: 1, High: 6},
-				{Name: "wave", Start: 0.8, Low: 0, High: 1},
-				{Name: "fill", Start: 0.5, Low: 0.01, High: 1},
-				{Name: "bandwidth", Start: 0.6, Low: 0.05, High: 1},
-			},
-			Predict: func(p []float64, r *Row) float64 {
-				k := build(p)
-				h := hwmodel.Heads{Query: int(r.Args[1]), KV: int(r.Args[2]), Dim: int(r.Args[3]), KVBytes: 2}
-				b := chunks(r)
-				cost := k.On(d, h)
-				return cost.Time(&b)
-			},
-		}
-		res, err := problem.Solve()
-		if err != nil {
-			return nil, nil, err
-		}
-		if bestResult == nil || res.Loss < bestResult.Loss {
-			k := build(res.Values)
-			k.Fit = res.Fit
-			best, bestResult = &k, res
-		}
+// name is how a set is called in reports, with the word for its variant.
+func (s *attentionSet) name(with, without string) string {
+	words := []string{s.Engine, s.DType}
+	if s.KV != s.DType {
+		words = append(words, "cache "+s.KV)
 	}
-	return best, bestResult, nil
+	if s.Variant {
+		words = append(words, with)
+	} else {
+		words = append(words, without)
+	}
+	return strings.Join(append(words, fmt.Sprint(s.Dim)), " ")
 }
 
-// chunks turns a measured prefill call into a batch.
-func chunks(r *Row) hwmodel.Batch {
-	n, q, h := int64(r.Args[0]), int64(r.Args[4]), int64(r.Args[5]-r.Args[4])
-	return hwmodel.Batch{
-		Chunks: int(n), ChunkTokens: int(n * q), ChunkContext: n * h,
-		ChunkPairs: n * (q*h + q*(q+1)/2), ChunkSquares: n * q * q,
-	}
-}
-
-// possible drops rows that are quicker than physics allows: their shape cannot be
-// what the file says.
-func possible(rows []Row, floor func(r *Row) float64) []Row {
-	var out []Row
+// attentionSets groups rows by set, in order.
+func attentionSets(rows []Row, of func(r *Row) attentionSet) ([]attentionSet, map[attentionSet][]Row) {
+	groups := map[attentionSet][]Row{}
 	for i := range rows {
-		if rows[i].Seconds >= floor(&rows[i]) {
-			out = append(out, rows[i])
+		s := of(&rows[i])
+		groups[s] = append(groups[s], rows[i])
+	}
+	var sets []attentionSet
+	for s := range groups {
+		sets = append(sets, s)
+	}
+	slices.SortFunc(sets, func(a, b attentionSet) int {
+		return cmp.Or(strings.Compare(a.Engine, b.Engine), strings.Compare(a.DType, b.DType), strings.Compare(a.KV, b.KV),
+			cmp.Compare(a.Dim, b.Dim), compareBools(b.Variant, a.Variant))
+	})
+	return sets, groups
+}
+
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// attentionHeads returns the heads of a row of the prefill or the decode table.
+func attentionHeads(r *Row) hwmodel.Heads {
+	return hwmodel.Heads{Query: int(r.Args[1]), KV: int(r.Args[2]), Dim: int(r.Args[3]), KVBytes: cacheBytes(r.Words[0])}
+}
+
+// cacheBytes returns the bytes of one element of a KV cache of the given dtype.
+func cacheBytes(dtype string) int {
+	w, _ := hwmodel.Width(dtype)
+	return int(w)
+}
+
+// sameHeads names the rows of one shape of heads, which one model uses together.
+func sameHeads(query, kv int) func(r *Row) string {
+	return func(r *Row) string { return fmt.Sprint(r.Args[query], "/", r.Args[kv]) }
+}
+
+// Fewest rows for constants of their own, and for a search among a kernel's structures and
+// a correction on a grid; sets between lean on the constants that serve them so far.
+const (
+	fewestAttention = 8
+	enoughAttention = 60
+)
+
+// kernelFit says how the constants of a kind of kernel are found. Its parts work on one
+// kernel K and leave it changed.
+type kernelFit[K any] struct {
+	starts []K // the structures that it may have, with constants to start from
+	// tune returns the constants of k to be found and where they stand.
+	tune func(k *K, rows []Row) ([]Parameter, []*float64)
+	// seconds returns what prices row i of rows by k.
+	seconds func(k *K, rows []Row) func(i int) float64
+	// correct fits a correction of k to rows.
+	correct func(k *K, rows []Row)
+	// lean tells that the rows are few: the constants to start from are those of another
+	// kernel, which they shall not leave without need, and whose correction they keep.
+	lean bool
+}
+
+// search finds the constants of k and returns the mean of |ln(predicted / measured)|. lean
+// is what straying from where they start costs, in rows.
+func (f *kernelFit[K]) search(k *K, rows []Row, lean float64) float64 {
+	params, fields := f.tune(k, rows)
+	seconds := f.seconds(k, rows)
+	loss := func(v []float64) float64 {
+		for i := range fields {
+			*fields[i] = v[i]
+		}
+		var sum float64
+		for i := range rows {
+			sum += math.Abs(math.Log(seconds(i) / rows[i].Seconds))
+		}
+		if lean > 0 {
+			sum += lean * Strayed(params, v)
+		}
+		return sum / float64(len(rows))
+	}
+	return loss(Search(params, loss))
+}
+
+// structure returns the start that rows speak for.
+func (f *kernelFit[K]) structure(rows []Row) K {
+	var best K
+	least := math.Inf(1)
+	for _, k := range f.starts {
+		start := k
+		if v := f.search(&k, thin(rows, 250), 0); v < least {
+			best, least = start, v
+		}
+	}
+	return best
+}
+
+// fit returns the kernel that fits rows, of the structure of start.
+func (f *kernelFit[K]) fit(start K, rows []Row) K {
+	if f.lean {
+		f.search(&start, rows, 5)
+		return start
+	}
+	f.search(&start, thin(rows, 1200), 0)
+	f.correct(&start, rows)
+	return start
+}
+
+// score returns the kernel that fits rows and how far kernels of its structure miss rows
+// that had no part in the fit.
+func (f *kernelFit[K]) score(work func(r *Row) (flops, bytes float64), d *hwmodel.Device, start K, rows []Row, group func(r *Row) string) (K, hwmodel.Fit, error) {
+	fit, err := CrossValidate(rows, 4, func(train []Row) (func(r *Row) float64, error) {
+		k := f.fit(start, train)
+		return func(r *Row) float64 { return f.seconds(&k, []Row{*r})(0) }, nil
+	}, group)
+	if err != nil {
+		return start, fit, err
+	}
+	o := &Operator{Work: work}
+	base, err := CrossValidate(rows, 4, func(train []Row) (func(r *Row) float64, error) {
+		b := FitRoofline(o, d, thin(train, 300))
+		return func(r *Row) float64 { return b.Time(o, d, r) }, nil
+	}, nil)
+	if err != nil {
+		return start, fit, err
+	}
+	fit.Baseline = base.HeldOutMean
+	return f.fit(start, rows), fit, nil
+}
+
+// correction fits a residual over those of axes whose values vary. sizes returns a row's
+// values on all axes in order, seconds what the formula says of row i.
+func correction(axes []hwmodel.Axis, smooth float64, rows []Row, sizes func(r *Row) []float64, seconds func(i int) float64) *hwmodel.Residual {
+	at := make([][]float64, len(rows))
+	for i := range rows {
+		at[i] = sizes(&rows[i])
+	}
+	var kept []hwmodel.Axis
+	samples := make([]Sample, len(rows))
+	for i := range rows {
+		samples[i].Log = math.Log(rows[i].Seconds / seconds(i))
+	}
+	for j, a := range axes {
+		low, high := math.Inf(1), 0.0
+		for i := range at {
+			low, high = min(low, at[i][j]), max(high, at[i][j])
+		}
+		if high < 1.5*low {
+			continue
+		}
+		kept = append(kept, hwmodel.Axis{Name: a.Name, Nodes: within(a.Nodes, low, high)})
+		for i := range at {
+			samples[i].At = append(samples[i].At, at[i][j])
+		}
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	return FitResidual(kept, samples, smooth)
+}
+
+// within returns the nodes between low and high, and one beyond on either side.
+func within(nodes []float64, low, high float64) []float64 {
+	var out []float64
+	for i, v := range nodes {
+		if (i+1 == len(nodes) || nodes[i+1] > low) && (i == 0 || nodes[i-1] < high) {
+			out = append(out, v)
 		}
 	}
 	return out

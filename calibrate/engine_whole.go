@@ -88,7 +88,7 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 		},
 		{
 			engine: hwmodel.Engine{
-				Name: "vllm-v1", Attention: "vllm", GEMM: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
+				Name: "vllm-v1", Attention: "vllm", Together: true, GEMM: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
 				Note: "vLLM V1 of 2025 (0.11, 0.12): CUDA graphs; the devices wait while the engine's process samples, schedules and builds inputs, a cost a sequence",
 			},
 			source:     "median times between tokens of dense models of 8 to 70 billion parameters (ML.ENERGY leaderboard 3, prompts taken as 200 tokens) and mean ones of Qwen3-32B on 2 to 8 devices (AIConfigurator's silicon samples, vLLM 0.12), all on H100; held out by model and degree",
@@ -213,7 +213,7 @@ func fitRequestEngine(data string, p *Pricer) (*hwmodel.Engine, error) {
 	}
 	w := wholeEngine{
 		engine: hwmodel.Engine{
-			Name: "vllm-v1-async", Attention: "vllm", GEMM: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
+			Name: "vllm-v1-async", Attention: "vllm", Together: true, GEMM: "vllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
 			Note: "vLLM V1 of 2026 (0.19), which schedules an iteration ahead: CUDA graphs, host hidden behind the devices but for sampling",
 		},
 		source:     "iterations of Llama-3.1-8B on RTX PRO 6000, from the requests of one run of vLLM 0.19 (LLMServingSim), windows of twenty; held out by sixths of the run",

@@ -28,7 +28,7 @@ func FitMeasured(ctx context.Context, d hwmodel.Device, donors []*hwmodel.Profil
 			return nil, err
 		}
 	}
-	p := newProfile(d, donors)
+	p := newProfile(d)
 	for i, o := range operators {
 		if progress != nil {
 			progress(i, o)
@@ -119,7 +119,7 @@ func Uncalibrated(d hwmodel.Device) (*hwmodel.Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := newProfile(d, donors)
+	p := newProfile(d)
 	for _, o := range operators {
 		if err := o.deriveFrom(p, donors); err != nil {
 			return nil, err
@@ -145,9 +145,8 @@ func EncodeProfile(p *hwmodel.Profile, note string) ([]byte, error) {
 }
 
 // newProfile begins the profile of d with what no operator's table covers.
-func newProfile(d hwmodel.Device, donors []*hwmodel.Profile) *hwmodel.Profile {
-	p := &hwmodel.Profile{Device: d, Attention: map[string]hwmodel.Attention{}}
-	borrow(p, donors[0])
+func newProfile(d hwmodel.Device) *hwmodel.Profile {
+	p := &hwmodel.Profile{Device: d}
 	setCopy(p)
 	return p
 }

@@ -49,7 +49,7 @@ type NamedFit struct {
 
 // operators lists every operator, in the order of reports. Each is defined in the
 // file that fits it.
-var operators = []*Operator{gemmOperator, moeOperator, elementwise, rownorm, conv2d, comm}
+var operators = []*Operator{gemmOperator, moeOperator, prefill, decodes, mixed, elementwise, rownorm, conv2d, comm}
 
 // Operators returns every operator, in the order of reports.
 func Operators() []*Operator { return slices.Clone(operators) }

@@ -1,25 +1,10 @@
 package hwmodel
 
-import "math"
+import (
+	"slices"
 
-// Attention holds the fitted constants of one attention backend on one device. The
-// kernels belong to the serving engine as much as to the device: two backends
-// differ by 20 % on the same call.
-type Attention struct {
-	Prefill PrefillKernel `toml:"prefill"`
-	Decode  DecodeKernel  `toml:"decode"`
-	// MHADecode is the kernel for models without grouped queries, where the
-	// backend runs another one and it was measured.
-	MHADecode *DecodeKernel `toml:"mha_decode,omitempty"`
-}
-
-// DecodeFor returns the decode kernel that serves h.
-func (a *Attention) DecodeFor(h Heads) *DecodeKernel {
-	if a.MHADecode != nil && h.Query == h.KV {
-		return a.MHADecode
-	}
-	return &a.Decode
-}
+	"orrery/internal/names"
+)
 
 // Heads is the part of a model's attention that one device computes.
 type Heads struct {
@@ -29,110 +14,132 @@ type Heads struct {
 	KVBytes int // bytes of one element of the KV cache
 }
 
-// PrefillKernel is the kernel that attends from chunks of prompts. A block of the
-// kernel walks over the keys of Rows queries of one head; each SM holds Resident
-// blocks, and blocks run in waves. Where blocks are too few to fill the device,
-// some backends split the keys among several blocks.
-type PrefillKernel struct {
-	Launch    float64 `toml:"launch"`    // seconds, start and end of the kernel
-	Compute   float64 `toml:"compute"`   // share of peak tensor FLOP/s with all SMs busy
-	Own       float64 `toml:"own"`       // cost of a pair within the chunk, in pairs with cached keys: 1 if masked tiles are skipped, 2 if computed, above if masking itself is slow
-	Rows      float64 `toml:"rows"`      // queries of one block; a chunk is padded to a multiple of it
-	Resident  float64 `toml:"resident"`  // blocks an SM holds at a time
-	Wave      float64 `toml:"wave"`      // how much of a last, partial wave is paid: 1 all of it, 0 its share
-	Fill      float64 `toml:"fill"`      // share of the device that splitting keys keeps busy at least
-	Bandwidth float64 `toml:"bandwidth"` // share of DRAM bandwidth on keys and values
-	Fit       `toml:"fit"`
+// AttentionKey names the measurements of an attention kernel. Kernels are written for
+// one size of head and run another path for a cache of another format.
+type AttentionKey struct {
+	Key
+	KV  string `toml:"kv"`  // dtype of the cached keys and values
+	Dim int    `toml:"dim"` // elements a head
 }
 
-// On returns the cost of the kernel for h on d.
-func (p *PrefillKernel) On(d *Device, h Heads) PrefillCost {
-	stream := 1 / (d.DRAMBytes * p.Bandwidth)
-	return PrefillCost{
-		launch: p.Launch, own: (p.Own - 1) / 2, rows: p.Rows,
-		pair:  float64(4*h.Dim*h.Query) / (d.FLOPs("fp16") * p.Compute),
-		block: float64(h.Query) / (float64(d.SMs) * p.Resident),
-		wave:  p.Wave, fill: p.Fill,
-		kv:    float64(2*h.KV*h.Dim*h.KVBytes) * stream,
-		query: float64(4*h.Query*h.Dim) * stream,
+// Match says how well constants under k serve a call that asks for want: 0 not at all,
+// higher is better. The library weighs most, then the formats, then the size of heads.
+func (k AttentionKey) Match(want AttentionKey) int {
+	m := k.Key.Match(want.Engine, want.DType) // 1 to 4
+	if m == 0 && k.Engine == want.Engine {
+		m = 2 // another precision by the same library
 	}
-}
-
-// PrefillCost is a [PrefillKernel] for one shape of heads on one device.
-type PrefillCost struct {
-	launch, own, rows float64
-	pair              float64 // seconds a query-key pair of all heads, all SMs busy
-	block             float64 // waves a block of queries
-	wave, fill        float64
-	kv, query         float64 // seconds a token of KV read, a token of the chunks
-}
-
-// Time returns the seconds that the chunks of b take in one layer. Their queries
-// attend to the cached tokens before them and, under the causal mask, to one
-// another; the keys of earlier chunks are read again. Only sums over the chunks are
-// known, so that each is taken to have the mean length where it is cut into blocks.
-func (p *PrefillCost) Time(b *Batch) float64 {
-	if b.ChunkTokens == 0 {
+	if m == 0 {
 		return 0
 	}
-	tokens, chunks := float64(b.ChunkTokens), float64(b.Chunks)
-	// Of the pairs, half of each chunk's square lies within the chunk.
-	pairs := float64(b.ChunkPairs) + float64(p.own*(float64(b.ChunkSquares)+tokens))
-	blocks := math.Ceil(tokens/(chunks*p.rows)) * chunks
-	waves := blocks * p.block
-	paid := waves + float64(p.wave*(math.Ceil(waves)-waves))
-	paid = min(paid, waves/p.fill)
-	compute := p.pair * pairs * (blocks * p.rows / tokens) * (paid / waves)
-	stream := float64(p.kv*(float64(b.ChunkContext)+tokens)) + float64(p.query*tokens)
-	return p.launch + max(compute, stream)
-}
-
-// DecodeKernel is the kernel that attends from one query a sequence. Where the
-// heads of a group share a tile (Rows is 0), reading the KV cache decides; a long
-// context is split into parts so that few sequences still fill the device. A
-// kernel that gives each query head a tile of its own is held up by the padding of
-// those tiles instead.
-type DecodeKernel struct {
-	Launch    float64 `toml:"launch"`    // seconds, start and end of the kernel
-	Bandwidth float64 `toml:"bandwidth"` // share of DRAM bandwidth on keys and values
-	Tail      float64 `toml:"tail"`      // sequences' worth of time in which SMs have run dry
-	Block     float64 `toml:"block"`     // seconds an SM spends on each sequence and KV head besides reading
-	Rows      float64 `toml:"rows"`      // rows to which each query head is padded, 0 if heads of a group share a tile
-	Compute   float64 `toml:"compute"`   // share of peak tensor FLOP/s on padded rows, if there are any
-	Fit       `toml:"fit"`
-}
-
-// On returns the cost of the kernel for h on d.
-func (k *DecodeKernel) On(d *Device, h Heads) DecodeCost {
-	perToken := float64(2*h.KV*h.Dim*h.KVBytes) / d.DRAMBytes
-	token := max(perToken/k.Bandwidth, float64(4*h.Dim*h.Query)/d.FLOPs("fp16"))
-	if k.Rows > 0 {
-		token = max(token, float64(4*h.Dim*h.Query)*k.Rows/(d.FLOPs("fp16")*k.Compute))
+	m *= 4
+	if k.KV == want.KV || Tensor16(k.KV) && Tensor16(want.KV) {
+		m += 2
 	}
-	return DecodeCost{
-		launch: k.Launch, token: token,
-		tail:     k.Tail * perToken / float64(h.KV),
-		sequence: k.Block * float64(h.KV) / float64(d.SMs),
-		kv:       float64(h.KV), sms: float64(d.SMs),
+	if k.Dim == want.Dim {
+		m++
 	}
+	return m
 }
 
-// DecodeCost is a [DecodeKernel] for one shape of heads on one device.
-type DecodeCost struct {
-	launch                float64 // seconds
-	token, sequence, tail float64 // seconds a token of context, a sequence, a token of a block's mean context
-	kv, sms               float64
+// exactly tells whether k stands for just what want asks for, but for the 16-bit format.
+func (k AttentionKey) exactly(want AttentionKey) bool {
+	same := func(a, b string) bool { return a == b || Tensor16(a) && Tensor16(b) }
+	return k.Engine == want.Engine && same(k.DType, want.DType) && same(k.KV, want.KV) && k.Dim == want.Dim
 }
 
-// Time returns the seconds that n decodes with context tokens of KV in all take in
-// one layer.
-func (k *DecodeCost) Time(n int, context int64) float64 {
-	if n == 0 {
-		return 0
+// bestAttention returns the index of the entry that serves want best among those that
+// fits allows, and whether it is exact; -1 if there is none.
+func bestAttention(n int, key func(i int) AttentionKey, allowed func(i int) bool, want AttentionKey) (int, bool) {
+	best, score := -1, 0
+	for i := range n {
+		if !allowed(i) {
+			continue
+		}
+		k := key(i)
+		// Between sizes of heads that are not the one asked for, the nearest serves.
+		m := 1024*k.Match(want) - min(abs(k.Dim-want.Dim), 1000)
+		if m > score {
+			best, score = i, m
+		}
 	}
-	c, seqs := float64(context), float64(n)
-	// The last sequences of a wave leave SMs idle. A context is split into parts
-	// where SMs are free, which shortens that idle time in the same measure.
-	idle := float64(k.tail * (c / seqs) * min(seqs*k.kv, k.sms))
-	return k.launch + float64(k.token*c) + float64(k.sequence*seqs) + idle
+	return best, best >= 0 && key(best).exactly(want)
+}
+
+func abs(x int) int {
+	if x < 0 {
+		return -x
+	}
+	return x
+}
+
+// Prefill returns the kernel that serves prompts, and whether it was made for just
+// this call; nil if none serves.
+func (p *Profile) Prefill(want AttentionKey, causal bool) (*PrefillKernel, bool) {
+	i, exact := bestAttention(len(p.Prefills), func(i int) AttentionKey { return p.Prefills[i].AttentionKey }, func(i int) bool { return p.Prefills[i].Causal == causal }, want)
+	if i < 0 {
+		return nil, false
+	}
+	return &p.Prefills[i], exact
+}
+
+// Decode returns the kernel that serves decodes of a model with heads h, and whether it
+// was made for just this call; nil if none serves.
+func (p *Profile) Decode(want AttentionKey, h Heads) (*DecodeKernel, bool) {
+	if k, exact := p.decode(want, h.Query > h.KV); k == nil || k.Most == 0 || float64(h.Query) <= k.Most*float64(h.KV) {
+		return k, exact
+	}
+	return p.decode(want, false)
+}
+
+// decode returns the kernel that serves models with grouped query heads or without. Not
+// every library has one of its own for either.
+func (p *Profile) decode(want AttentionKey, grouped bool) (*DecodeKernel, bool) {
+	key := func(i int) AttentionKey { return p.Decodes[i].AttentionKey }
+	find := func(grouped bool) (int, bool) {
+		return bestAttention(len(p.Decodes), key, func(i int) bool { return p.Decodes[i].Grouped == grouped }, want)
+	}
+	i, exact := find(grouped)
+	if i < 0 || p.Decodes[i].Engine != want.Engine {
+		if j, _ := find(!grouped); j >= 0 && (i < 0 || p.Decodes[j].Engine == want.Engine) {
+			i, exact = j, false
+		}
+	}
+	if i < 0 {
+		return nil, false
+	}
+	return &p.Decodes[i], exact
+}
+
+// Mixed returns the kernel that serves chunks and decodes in one call, and whether it was
+// made for just this call; nil if none serves.
+func (p *Profile) Mixed(want AttentionKey) (*MixedKernel, bool) {
+	i, exact := bestAttention(len(p.Mixeds), func(i int) AttentionKey { return p.Mixeds[i].AttentionKey }, func(int) bool { return true }, want)
+	if i < 0 {
+		return nil, false
+	}
+	return &p.Mixeds[i], exact
+}
+
+// AttentionEngine refuses a library whose kernels the profile has no constants for.
+func (p *Profile) AttentionEngine(name string) error {
+	var have []string
+	for i := range p.Decodes {
+		have = append(have, p.Decodes[i].Engine)
+	}
+	slices.Sort(have)
+	have = slices.Compact(have)
+	if slices.Contains(have, name) {
+		return nil
+	}
+	return names.Unknown("attention backend of "+p.Device.Name, name, have)
+}
+
+// Estimate returns the estimate of a call priced by the constants that f is the fit of.
+func (f *Fit) Estimate(seconds float64, exact bool) Estimate {
+	e := Estimate{Seconds: seconds, Band: f.Band, Derived: f.Derived || !exact}
+	if !exact && !f.Derived {
+		e.Band = max(e.Band, 0.4)
+	}
+	return e
 }

@@ -27,12 +27,12 @@ func TestChunksReadEarlierChunksAndComputeTheSamePairs(t *testing.T) {
 	})
 }
 
-// The kernel's own cost of pairs follows the sums: with masked tiles skipped, full
-// blocks, no waves and bandwidth to spare, chunks cost exactly what the uncut prompt
-// costs, apart from the launches.
+// The kernel's own cost of pairs follows the sums: with masked tiles skipped, blocks of
+// one query that walk key by key, and bandwidth to spare, chunks cost what the uncut
+// prompt costs, apart from the launches.
 func TestIdealPrefillDoesNotCareForChunks(t *testing.T) {
-	d := &Device{SMs: 1, FP16FLOPs: 1e12, DRAMBytes: 1e15}
-	k := PrefillKernel{Launch: 1e-6, Compute: 1, Own: 1, Rows: 64, Resident: 1, Fill: 1, Bandwidth: 1}
+	d := &Device{SMs: 1, FP16FLOPs: 1e12, DRAMBytes: 1e15, L2Bytes: 1e15}
+	k := PrefillKernel{AttentionKey: AttentionKey{Key: Key{DType: "fp16"}}, Causal: true, Launch: 1e-6, Compute: 1, Own: 1, Alone: 1, Rows: 1, Span: 1, Bandwidth: 1}
 	cost := k.On(d, Heads{Query: 8, KV: 8, Dim: 128, KVBytes: 2})
 	var whole Batch
 	whole.AddChunk(4096, 0)
@@ -42,8 +42,12 @@ func TestIdealPrefillDoesNotCareForChunks(t *testing.T) {
 		b.AddChunk(512, h)
 		sum += cost.Time(&b) - k.Launch
 	}
-	if want := cost.Time(&whole) - k.Launch; math.Abs(sum/want-1) > 1e-12 {
+	want := cost.Time(&whole) - k.Launch
+	if math.Abs(sum/want-1) > 1e-9 {
 		t.Errorf("chunks compute for %g s, uncut %g s", sum, want)
+	}
+	if pairs := float64(whole.ChunkPairs) * 4 * 128 * 8 / 1e12; math.Abs(want/pairs-1) > 1e-9 {
+		t.Errorf("the prompt computes for %g s, its pairs at the peak rate take %g s", want, pairs)
 	}
 }
 
@@ -55,11 +59,12 @@ func TestOwnTilesPayForQueryHeads(t *testing.T) {
 		t.Fatal(err)
 	}
 	slope := func(backend string, query int) float64 {
-		a, err := p.Backend(backend)
-		if err != nil {
-			t.Fatal(err)
+		h := Heads{Query: query, KV: 4, Dim: 128, KVBytes: 2}
+		k, _ := p.Decode(AttentionKey{Key: Key{backend, "fp16"}, KV: "fp16", Dim: 128}, h)
+		if k == nil || k.Engine != backend {
+			t.Fatalf("no decode kernel of %s", backend)
 		}
-		cost := a.Decode.On(&p.Device, Heads{Query: query, KV: 4, Dim: 128, KVBytes: 2})
+		cost := k.On(&p.Device, h)
 		return cost.Time(64, 64*4096) - cost.Time(64, 64*2048)
 	}
 	if r := slope("fa2-gqa", 32) / slope("fa2-gqa", 16); r != 1 {
@@ -67,5 +72,48 @@ func TestOwnTilesPayForQueryHeads(t *testing.T) {
 	}
 	if r := slope("fa2", 32) / slope("fa2", 16); r < 1.9 || r > 2.1 {
 		t.Errorf("own tiles: twice the query heads cost %.3f times, want about 2", r)
+	}
+}
+
+// In one call with a chunk, a decode is a chunk of one token: the kernel prices both
+// alike, the mask apart, which a single query does not meet.
+func TestADecodeInAMixedCallIsAChunkOfOneToken(t *testing.T) {
+	d := &Device{SMs: 1, L2Size: 1 << 40, FP16FLOPs: 1e12, DRAMBytes: 1e12, L2Bytes: 1e13}
+	k := MixedKernel{PrefillKernel: PrefillKernel{
+		AttentionKey: AttentionKey{Key: Key{DType: "fp16"}, KV: "fp16", Dim: 128}, Causal: true,
+		Launch: 1e-6, Compute: 1, Own: 1, Alone: 1, Rows: 64, Span: 64, Block: 1e-6, Tail: 0.5, Bandwidth: 1, Norm: 1,
+	}}
+	h := Heads{Query: 8, KV: 2, Dim: 128, KVBytes: 2}
+	cost := k.On(d, h)
+	var chunk, split Batch
+	chunk.AddChunk(64, 4032)
+	split = chunk
+	chunk.AddChunk(64, 4032)
+	cut := cost.Time(&chunk, 0)
+	split.Decodes = 1
+	if got := cost.Time(&split, 4096); got >= cut || got < 0.9*cut {
+		t.Errorf("a chunk and a decode take %g s, two chunks %g s: both are blocks that walk over 4096 keys", got, cut)
+	}
+}
+
+// Decodes of a group whose heads run one after the other read their keys again, unless L2
+// holds them.
+func TestManyDecodesReadTheKeysOfAGroupAgain(t *testing.T) {
+	p, err := Load("rtx-4090-24gb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := Heads{Query: 32, KV: 8, Dim: 128, KVBytes: 2}
+	k, exact := p.Mixed(AttentionKey{Key: Key{"vllm", "bf16"}, KV: "bf16", Dim: 128})
+	if !exact || k.Derived {
+		t.Fatal("no measured kernel")
+	}
+	cost := k.On(&p.Device, h)
+	for _, c := range []struct {
+		decodes, context, want float64
+	}{{16, 16384, 1}, {128, 16384, 4}, {128, 16, 1}} {
+		if got := cost.reread(c.decodes, c.decodes*c.context); math.Abs(got-c.want) > 0.01 {
+			t.Errorf("%g decodes of %g tokens read their keys %.2f times, want %g", c.decodes, c.context, got, c.want)
+		}
 	}
 }

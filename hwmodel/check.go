@@ -3,6 +3,8 @@ package hwmodel
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // checker keeps the first thing found wrong with a set of constants.
@@ -38,33 +40,6 @@ func (c *checker) within(name string, v, low, high float64) {
 	}
 }
 
-func (c *checker) attention(name string, a *Attention) {
-	p := &a.Prefill
-	c.time(name+".prefill.launch", p.Launch)
-	c.share(name+".prefill.compute", p.Compute)
-	c.share(name+".prefill.bandwidth", p.Bandwidth)
-	c.within(name+".prefill.own", p.Own, 1, 8)
-	c.within(name+".prefill.rows", p.Rows, 1, 1024)
-	c.within(name+".prefill.resident", p.Resident, 1, 32)
-	c.within(name+".prefill.wave", p.Wave, 0, 1)
-	c.share(name+".prefill.fill", p.Fill)
-	c.decode(name+".decode", &a.Decode)
-	if a.MHADecode != nil {
-		c.decode(name+".mha_decode", a.MHADecode)
-	}
-}
-
-func (c *checker) decode(name string, k *DecodeKernel) {
-	c.time(name+".launch", k.Launch)
-	c.share(name+".bandwidth", k.Bandwidth)
-	c.time(name+".tail", k.Tail)
-	c.time(name+".block", k.Block)
-	c.within(name+".rows", k.Rows, 0, 1024)
-	if k.Rows > 0 {
-		c.share(name+".compute", k.Compute)
-	}
-}
-
 func (c *checker) collective(name string, q *Collective, d *Device) {
 	if q.Devices < 2 {
 		c.fail("%s.devices is %d, must be 2 or more", name, q.Devices)
@@ -88,4 +63,59 @@ func (c *checker) collective(name string, q *Collective, d *Device) {
 func (c *checker) send(name string, s *Send) {
 	c.time(name+".latency", s.Latency)
 	c.positive(name+".bytes_per_second", s.Rate)
+}
+
+func (c *checker) prefill(name string, k *PrefillKernel) {
+	c.time(name+".launch", k.Launch)
+	c.share(name+".compute", k.Compute)
+	c.share(name+".bandwidth", k.Bandwidth)
+	c.within(name+".own", k.Own, 1, 8)
+	c.within(name+".rows", k.Rows, 1, 1024)
+	c.within(name+".span", k.Span, 1, 1024)
+	c.within(name+".alone", k.Alone, 0.01, 100)
+	c.time(name+".block", k.Block)
+	c.within(name+".tail", k.Tail, 0, 4)
+	c.within(name+".wave", k.Wave, 0, 1)
+	c.time(name+".store", k.Store)
+	c.within(name+".reach", k.Reach, 0, 4)
+	c.residual(name+".residual", k.Residual, prefillAxes)
+}
+
+func (c *checker) decode(name string, k *DecodeKernel) {
+	c.time(name+".launch", k.Launch)
+	c.time(name+".copy", k.Copy)
+	c.time(name+".most", k.Most)
+	c.share(name+".bandwidth", k.Bandwidth)
+	c.within(name+".reach", k.Reach, 0, 4)
+	c.positive(name+".stream", k.Stream)
+	c.time(name+".block", k.Block)
+	c.time(name+".parts", k.Parts)
+	c.positive(name+".span", k.Span)
+	c.time(name+".combine", k.Combine)
+	c.within(name+".rows", k.Rows, 0, 1024)
+	if k.Rows > 0 {
+		c.share(name+".compute", k.Compute)
+	}
+	c.residual(name+".residual", k.Residual, decodeAxes)
+}
+
+func (c *checker) mixed(name string, k *MixedKernel) {
+	c.prefill(name, &k.PrefillKernel)
+	c.residual(name+".decodes", k.Decodes, mixedAxes)
+}
+
+// residual refuses a correction that does not hold together or runs over anything but
+// axes.
+func (c *checker) residual(name string, r *Residual, axes []string) {
+	if r == nil {
+		return
+	}
+	for i := range r.Axes {
+		if n := r.Axes[i].Name; !slices.Contains(axes, n) || slices.IndexFunc(r.Axes, func(a Axis) bool { return a.Name == n }) != i {
+			c.fail("%s has axis %q, must have any of %s once", name, n, strings.Join(axes, ", "))
+		}
+	}
+	if err := r.check(name); err != nil && c.err == nil {
+		c.err = err
+	}
 }

@@ -17,7 +17,8 @@ var engineFiles embed.FS
 type Engine struct {
 	Name      string `toml:"name"`
 	Note      string `toml:"note"`       // what it stands for
-	Attention string `toml:"attention"`  // attention backend, a key of [Profile].Attention
+	Attention string `toml:"attention"`  // library of its attention kernels, see [AttentionKey]
+	Together  bool   `toml:"together"`   // chunks and decodes of an iteration attend in one call
 	GEMM      string `toml:"gemm"`       // library of its matrix products and layers of experts, see [Profile.Products]
 	AllReduce string `toml:"all_reduce"` // nccl or custom
 

@@ -91,14 +91,33 @@ func checkAttention(t *rapid.T, p *Profile) {
 	b.DecodeContext = int64(b.Decodes) * rapid.Int64Range(1, 100000).Draw(t, "context")
 	perToken := float64(2 * h.KV * h.Dim * h.KVBytes)
 	perPair := float64(4 * h.Query * h.Dim)
-	for _, name := range sortedKeys(p.Attention) {
-		a := p.Attention[name]
-		prefill := a.Prefill.On(d, h)
-		read := perToken*float64(b.ChunkContext+int64(b.ChunkTokens)) + float64(4*h.Query*h.Dim*b.ChunkTokens)
-		atLeast(t, name+" prefill", prefill.Time(&b), max(read/d.DRAMBytes, perPair*float64(b.ChunkPairs)/d.FLOPs("fp16")))
-		decode := a.DecodeFor(h).On(d, h)
-		c := float64(b.DecodeContext)
-		atLeast(t, name+" decode", decode.Time(b.Decodes, b.DecodeContext), max(perToken*c/d.DRAMBytes, perPair*c/d.FLOPs("fp16")))
+	tokens, attended := float64(b.ChunkTokens), float64(b.DecodeContext)
+	for i := range p.Prefills {
+		k := &p.Prefills[i]
+		pairs := float64(b.ChunkPairs)
+		if !k.Causal {
+			pairs += (float64(b.ChunkSquares) - tokens) / 2
+		}
+		wide, _ := Width(k.DType)
+		read := perToken*(float64(b.ChunkContext)+tokens) + (wide+2)*tokens*float64(h.Query*h.Dim)
+		compute := perPair * pairs / d.FLOPs(k.DType)
+		cold, warm := k.On(d, h), k.Again(d, h)
+		atLeast(t, k.Engine+" prefill", cold.Time(&b), max(read/d.DRAMBytes, compute))
+		atLeast(t, k.Engine+" prefill again", warm.Time(&b), max(read/d.L2Bytes, compute))
+	}
+	for i := range p.Decodes {
+		k := &p.Decodes[i]
+		compute := perPair * attended / d.FLOPs(k.DType)
+		cold, warm := k.On(d, h), k.Again(d, h)
+		atLeast(t, k.Engine+" decode", cold.Time(b.Decodes, b.DecodeContext), max(perToken*attended/d.DRAMBytes, compute))
+		atLeast(t, k.Engine+" decode again", warm.Time(b.Decodes, b.DecodeContext), max(perToken*attended/d.L2Bytes, compute))
+	}
+	for i := range p.Mixeds {
+		k := &p.Mixeds[i]
+		cost := k.On(d, h)
+		read := perToken * (float64(b.ChunkContext) + tokens + attended)
+		compute := perPair * (float64(b.ChunkPairs) + attended) / d.FLOPs(k.DType)
+		atLeast(t, k.Engine+" mixed", cost.Time(&b, b.DecodeContext), max(read/d.DRAMBytes, compute))
 	}
 }
 

@@ -21,15 +21,17 @@ var profileFiles embed.FS
 // the fit in package calibrate and name the source and the error on kept-aside
 // shapes of every operator.
 type Profile struct {
-	Device      Device               `toml:"device"`
-	GEMMs       []GEMM               `toml:"gemm"`
-	MoEs        []MoE                `toml:"moe"`
-	Streams     []Stream             `toml:"stream"`
-	Convs       []Conv               `toml:"conv"`
-	Attention   map[string]Attention `toml:"attention"` // by backend
-	Collectives []Collective         `toml:"collective"`
-	Copy        Send                 `toml:"copy"` // between device and host memory
-	Facts       Facts                `toml:"facts"`
+	Device      Device          `toml:"device"`
+	GEMMs       []GEMM          `toml:"gemm"`
+	MoEs        []MoE           `toml:"moe"`
+	Prefills    []PrefillKernel `toml:"prefill"`
+	Decodes     []DecodeKernel  `toml:"decode"`
+	Mixeds      []MixedKernel   `toml:"mixed"`
+	Streams     []Stream        `toml:"stream"`
+	Convs       []Conv          `toml:"conv"`
+	Collectives []Collective    `toml:"collective"`
+	Copy        Send            `toml:"copy"` // between device and host memory
+	Facts       Facts           `toml:"facts"`
 }
 
 // Load returns the profile of the named device, one of those that come with the
@@ -113,9 +115,14 @@ func (p *Profile) check() error {
 	for i := range p.Convs {
 		c.conv(fmt.Sprintf("conv[%d]", i), &p.Convs[i])
 	}
-	for _, name := range sortedKeys(p.Attention) {
-		a := p.Attention[name]
-		c.attention("attention."+name, &a)
+	for i := range p.Prefills {
+		c.prefill(fmt.Sprintf("prefill[%d]", i), &p.Prefills[i])
+	}
+	for i := range p.Decodes {
+		c.decode(fmt.Sprintf("decode[%d]", i), &p.Decodes[i])
+	}
+	for i := range p.Mixeds {
+		c.mixed(fmt.Sprintf("mixed[%d]", i), &p.Mixeds[i])
 	}
 	for i := range p.Collectives {
 		c.collective(fmt.Sprintf("collective[%d]", i), &p.Collectives[i], d)
@@ -125,15 +132,6 @@ func (p *Profile) check() error {
 		c.fail("copy.bytes_per_second is %g, above device.pcie_bytes %g", p.Copy.Rate, d.PCIeBytes)
 	}
 	return c.err
-}
-
-// Backend returns the constants of an attention backend.
-func (p *Profile) Backend(name string) (*Attention, error) {
-	a, ok := p.Attention[name]
-	if !ok {
-		return nil, names.Unknown("attention backend of "+p.Device.Name, name, sortedKeys(p.Attention))
-	}
-	return &a, nil
 }
 
 // noLink is the error for a link that the profile has no constants for.

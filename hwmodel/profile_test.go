@@ -35,8 +35,14 @@ func TestProfilesSayWhereTheyComeFrom(t *testing.T) {
 			s := &p.Streams[i]
 			fits["kernel "+s.Engine+" "+s.DType+" "+s.Function] = &s.Fit
 		}
-		for b, a := range p.Attention {
-			fits[b+" prefill"], fits[b+" decode"] = &a.Prefill.Fit, &a.Decode.Fit
+		for i := range p.Prefills {
+			fits[fmt.Sprint("prefill ", p.Prefills[i].AttentionKey)] = &p.Prefills[i].Fit
+		}
+		for i := range p.Decodes {
+			fits[fmt.Sprint("decode ", p.Decodes[i].AttentionKey, p.Decodes[i].Grouped)] = &p.Decodes[i].Fit
+		}
+		for i := range p.Mixeds {
+			fits[fmt.Sprint("mixed ", p.Mixeds[i].AttentionKey)] = &p.Mixeds[i].Fit
 		}
 		for i := range p.Convs {
 			v := &p.Convs[i]
@@ -79,8 +85,8 @@ func TestUnknownNamesAreAnsweredWithNearOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = p.Backend("vlm"); err == nil || !strings.Contains(err.Error(), "vllm") {
-		t.Errorf("Backend: %v", err)
+	if err = p.AttentionEngine("vlm"); err == nil || !strings.Contains(err.Error(), "vllm") {
+		t.Errorf("AttentionEngine: %v", err)
 	}
 	if _, err = p.SendOver("nvlinkpair"); err == nil || !strings.Contains(err.Error(), "nvlink-pair") {
 		t.Errorf("SendOver: %v", err)

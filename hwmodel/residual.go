@@ -3,6 +3,7 @@ package hwmodel
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 )
 
@@ -90,6 +91,72 @@ func (r *Residual) At(x ...float64) float64 {
 		}
 	}
 	return sum
+}
+
+// correction is a [Residual] with some of its axes held, ready to be looked up by the
+// others, in the order in which they were named.
+type correction struct {
+	r  *Residual
+	of [maxAxes]int // for each axis left, which of the values looked up it takes
+}
+
+// held is an axis whose value does not change.
+type held struct {
+	name  string
+	value float64
+}
+
+// bind returns the correction by the values named live, with the others held.
+func (r *Residual) bind(live []string, fixed ...held) correction {
+	if r == nil {
+		return correction{}
+	}
+	for _, h := range fixed {
+		if i := slices.IndexFunc(r.Axes, func(a Axis) bool { return a.Name == h.name }); i >= 0 {
+			r = r.fix(i, h.value)
+		}
+	}
+	c := correction{r: r}
+	for i := range r.Axes {
+		c.of[i] = slices.Index(live, r.Axes[i].Name)
+	}
+	return c
+}
+
+// at returns the factor at the live values.
+func (c *correction) at(live ...float64) float64 {
+	if c.r == nil {
+		return 1
+	}
+	var x [maxAxes]float64
+	for i := range c.r.Axes {
+		x[i] = live[c.of[i]]
+	}
+	return c.r.At(x[:len(c.r.Axes)]...)
+}
+
+// fix returns the residual with one of its axes held at x, so that only the others are
+// looked up.
+func (r *Residual) fix(axis int, x float64) *Residual {
+	a := &r.Axes[axis]
+	below, w := a.Place(x)
+	out := &Residual{Axes: slices.Delete(slices.Clone(r.Axes), axis, axis+1)}
+	inner := 1 // factors from one node of the axis to the next
+	for _, b := range r.Axes[axis+1:] {
+		inner *= len(b.Nodes)
+	}
+	for outer := range len(r.Factor) / (inner * len(a.Nodes)) {
+		for i := range inner {
+			at := (outer*len(a.Nodes)+below)*inner + i
+			v := r.Factor[at]
+			if w > 0 {
+				v = float64(v*(1-w)) + float64(r.Factor[at+inner]*w)
+			}
+			out.Factor = append(out.Factor, v)
+		}
+	}
+	out.prepare()
+	return out
 }
 
 // check refuses a residual that does not hold together, and readies it for use.

@@ -4,8 +4,7 @@
 //	go run ./calibrate/fit -data ../shared/data -out hwmodel
 //
 // With -ops gemm,moe it fits these operators alone and leaves everything else in the
-// files as it stands; the name "recipes" stands for the constants fitted by
-// calibrate.Recipes and "engines" for the engines. With -transfer it fits nothing and says
+// files as it stands; the name "engines" stands for the engines. With -transfer it fits nothing and says
 // how far each device is missed by what its donors alone give.
 package main
 
@@ -43,11 +42,8 @@ func main() {
 	}
 }
 
-// The parts of a fit beside the operators.
-const (
-	recipesPart = "recipes"
-	enginesPart = "engines"
-)
+// enginesPart is what can be fitted beside the operators.
+const enginesPart = "engines"
 
 func run(data, out, ops string) error {
 	wanted, err := parts(ops)
@@ -57,11 +53,6 @@ func run(data, out, ops string) error {
 	profiles, err := stored(filepath.Join(out, "profiles"))
 	if err != nil {
 		return err
-	}
-	if slices.Contains(wanted, recipesPart) {
-		if err := fitRecipes(data, profiles); err != nil {
-			return err
-		}
 	}
 	if err := fitOperators(data, profiles, wanted); err != nil {
 		return err
@@ -80,7 +71,7 @@ func run(data, out, ops string) error {
 
 // parts returns what ops names, or everything.
 func parts(ops string) ([]string, error) {
-	all := []string{recipesPart}
+	var all []string
 	for _, o := range calibrate.Operators() {
 		all = append(all, o.Name)
 	}
@@ -112,21 +103,6 @@ func stored(dir string) ([]*hwmodel.Profile, error) {
 		out = append(out, p)
 	}
 	return out, nil
-}
-
-func fitRecipes(data string, profiles []*hwmodel.Profile) error {
-	var done []*hwmodel.Profile
-	for _, r := range calibrate.AllRecipes() {
-		q, err := r.Fit(data, done)
-		if err != nil {
-			return err
-		}
-		done = append(done, q)
-		i := slices.IndexFunc(profiles, func(p *hwmodel.Profile) bool { return p.Device.Name == r.Device })
-		p := profiles[i]
-		p.Attention = q.Attention
-	}
-	return nil
 }
 
 func fitOperators(data string, profiles []*hwmodel.Profile, wanted []string) error {

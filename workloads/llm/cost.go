@@ -22,7 +22,7 @@ const memoised = 16 << 10
 // projections, rotary embedding, attention, MLP or experts, and two all-reduces
 // (one if attention and MLP run in parallel); LM head on the last stage, for the
 // sequences that sample. Prompt chunks and decodes share all of it but attention,
-// which runs once for each kind.
+// which runs once for each kind where the engine does not put both into one call.
 type Cost struct {
 	model   *Model
 	par     Parallel
@@ -31,19 +31,16 @@ type Cost struct {
 	group   hwmodel.Link // within a stage
 	between hwmodel.Link // from stage to stage
 
-	heads   hwmodel.Heads
-	window  int64              // tokens a decode looks back at most
-	product hwmodel.GEMMKernel // by the model's weights
-	logits  hwmodel.GEMMKernel // of the LM head, whose weights have 16 bits
-	experts hwmodel.MoEKernel
-	prefill hwmodel.PrefillCost
-	decode  hwmodel.DecodeCost
-	reduce  hwmodel.Collective
-	send    hwmodel.Collective
-	move    movers
-	host    hwmodel.Host
-
-	prefillFit, decodeFit *hwmodel.Fit
+	heads     hwmodel.Heads
+	window    int64              // tokens a decode looks back at most
+	product   hwmodel.GEMMKernel // by the model's weights
+	logits    hwmodel.GEMMKernel // of the LM head, whose weights have 16 bits
+	experts   hwmodel.MoEKernel
+	attention attention
+	reduce    hwmodel.Collective
+	send      hwmodel.Collective
+	move      movers
+	host      hwmodel.Host
 
 	layers []float64 // of each stage
 	launch []float64 // host seconds to launch each stage eagerly
@@ -96,10 +93,11 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 	if m.SlidingWindow > 0 {
 		c.window = int64(m.SlidingWindow)
 	}
-	a, err := p.Backend(e.Attention)
+	a, err := newAttention(p, e, c.heads)
 	if err != nil {
 		return nil, err
 	}
+	c.attention = a
 	d := &p.Device
 	if c.product, err = p.Products(e.GEMM, weightFormat(d, m.WeightBytes)); err != nil {
 		return nil, err
@@ -112,9 +110,6 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 	if c.logits, err = p.Products(e.GEMM, "bf16"); err != nil {
 		return nil, err
 	}
-	c.prefill = a.Prefill.On(d, c.heads)
-	c.decode = a.DecodeFor(c.heads).On(d, c.heads)
-	c.prefillFit, c.decodeFit = &a.Prefill.Fit, &a.DecodeFor(c.heads).Fit
 	if c.move, err = moversOf(m, p); err != nil {
 		return nil, err
 	}
@@ -130,7 +125,7 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 	c.swap = 1 / (p.Copy.Rate * float64(par.Devices()))
 	c.pad = max(1, e.PadTokens)
 	c.serve(e)
-	c.doubt(a, measured)
+	c.doubt(measured)
 	return c, nil
 }
 
@@ -234,7 +229,7 @@ func norms(m *Model) int {
 }
 
 // doubt notes what the price rests on that was not measured.
-func (c *Cost) doubt(a *hwmodel.Attention, reduceMeasured bool) {
+func (c *Cost) doubt(reduceMeasured bool) {
 	var derived []string
 	note := func(what string, f *hwmodel.Fit) {
 		if f.Derived {
@@ -244,8 +239,7 @@ func (c *Cost) doubt(a *hwmodel.Attention, reduceMeasured bool) {
 	if _, exact := c.product.Fit(); !exact {
 		derived = append(derived, "matrix product")
 	}
-	note("prefill attention", &a.Prefill.Fit)
-	note("decode attention", &a.DecodeFor(c.heads).Fit)
+	derived = append(derived, c.attention.derived...)
 	note("norm", &c.move.norm.Fit)
 	if c.model.Experts > 0 {
 		if _, exact := c.experts.Constants(); !exact {
@@ -285,12 +279,7 @@ func (c *Cost) Stage(s int, b *hwmodel.Batch) time.Duration {
 	if !ok {
 		layer = c.perTok.put(t, c.tokenTime(t))
 	}
-	if b.Decodes > 0 {
-		layer += c.decode.Time(b.Decodes, min(b.DecodeContext, int64(b.Decodes)*c.windowOr(b)))
-	}
-	if b.Chunks > 0 {
-		layer += c.prefill.Time(b)
-	}
+	layer += c.attention.time(b, min(b.DecodeContext, int64(b.Decodes)*c.windowOr(b)))
 	total := float64(c.layers[s]*layer) + c.gaps[s]
 	if s == 0 {
 		total += c.embedding(t)

@@ -37,11 +37,9 @@ func (c *Cost) Doubt(b *hwmodel.Batch) float64 {
 	add(layers*(products+ffn)+head, fit, exact)
 	add(layers*c.moveTime(t), &c.move.norm.Fit, true)
 	add(layers*c.reduceTime(t), &c.reduce.Fit, true)
-	if b.Decodes > 0 {
-		add(layers*c.decode.Time(b.Decodes, min(b.DecodeContext, int64(b.Decodes)*c.windowOr(b))), c.decodeFit, true)
-	}
-	if b.Chunks > 0 {
-		add(layers*c.prefill.Time(b), c.prefillFit, true)
+	context := min(b.DecodeContext, int64(b.Decodes)*c.windowOr(b))
+	if b.Decodes+b.Chunks > 0 {
+		add(layers*c.attention.time(b, context), c.attention.fit(b, context), true)
 	}
 	host, _ := c.Host(b)
 	total += host.Seconds()

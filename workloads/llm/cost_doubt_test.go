@@ -18,7 +18,7 @@ func TestDoubtIsWeighedByTime(t *testing.T) {
 	c.move.norm = &hwmodel.Stream{Launch: 1e-12, DRAM: 1, L2: 1, Reach: 1}
 	c.move.norm.Spread = 0.5
 	attention := &hwmodel.Fit{Spread: 0.2}
-	c.prefillFit, c.decodeFit = attention, attention
+	c.attention.prefillFit, c.attention.decodeFit, c.attention.mixedFit = attention, attention, attention
 
 	var prompt hwmodel.Batch
 	prompt.AddChunk(4096, 0)
