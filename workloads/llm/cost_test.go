@@ -86,8 +86,9 @@ func testCostOf(t *rapid.T, c *Cost) *Cost {
 	return fresh
 }
 
-// More work never takes less time: a decode more, a token of context more; and a
-// chunk costs more than no chunk.
+// More work never takes less time, but for what the measured corrections on top of the
+// formulas make of it, which follow kernels that are quicker at some larger sizes: a
+// longer context, and a chunk beside the decodes.
 func TestMoreWorkTakesLonger(t *testing.T) {
 	for _, engine := range hwmodel.Engines() {
 		c := testCost(t, "mistral-7b", Parallel{1, 1}, "a100-sxm-80gb", engine)
@@ -95,12 +96,13 @@ func TestMoreWorkTakesLonger(t *testing.T) {
 			n, h := rapid.IntRange(1, 200).Draw(t, "decodes"), rapid.IntRange(1, 8000).Draw(t, "context")
 			b := decodes(n, h)
 			longer := decodes(n, h+rapid.IntRange(1, 1000).Draw(t, "more context"))
-			if c.Stage(0, &longer) < c.Stage(0, &b) {
+			const slack = 0.97
+			if float64(c.Stage(0, &longer)) < slack*float64(c.Stage(0, &b)) {
 				t.Fatalf("%s: %d decodes at context %d take %v, at a longer one %v", engine, n, h, c.Stage(0, &b), c.Stage(0, &longer))
 			}
 			hybrid := b
 			hybrid.AddChunk(rapid.IntRange(8, 4096).Draw(t, "chunk"), 0)
-			if c.Stage(0, &hybrid) < c.Stage(0, &b) && engine != "vllm-v0" {
+			if float64(c.Stage(0, &hybrid)) < slack*float64(c.Stage(0, &b)) && engine != "vllm-v0" {
 				t.Fatalf("%s: decodes take %v alone and %v with a chunk", engine, c.Stage(0, &b), c.Stage(0, &hybrid))
 			}
 		})
