@@ -62,6 +62,10 @@ func (l *ExpertLayer) Load() (ExpertLoad, error) {
 	case l.Spread == "balanced":
 		touched := min(experts, routed)
 		w.even(touched/ranks, routed/touched)
+	case n == 1 && err == nil && alpha > 0 && alpha != 1 && 4*l.PerToken > l.Experts:
+		// An expert has at most one row of each token: where a token goes to many of
+		// them there is no room for a skew.
+		w.even(experts/ranks, routed/experts)
 	case n == 1 && err == nil && alpha > 0 && alpha != 1:
 		w.skewed(alpha, tokens, routed, ranks)
 	default:
