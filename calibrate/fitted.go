@@ -12,7 +12,7 @@ import (
 
 // leastRows is the number of measurements of an operator below which nothing can be
 // said of its constants: they could not be held against a row they have not seen.
-const leastRows = 8
+const leastRows = 5
 
 // FitMeasured makes the profile of d from its measurements m; what these do not cover
 // comes from the donors, nearest first. progress, which may be nil, hears of every
