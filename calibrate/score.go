@@ -194,6 +194,9 @@ func summarise(rows []Priced) Score {
 // baseline returns the MAPE of the three-constant roofline fitted to each dtype and
 // source.
 func baseline(o *Operator, d *hwmodel.Device, priced []Priced) float64 {
+	if len(priced) == 0 {
+		return 0
+	}
 	groups := map[string][]Row{}
 	for i := range priced {
 		r := priced[i].Row
