@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"orrery/hwmodel"
 	"orrery/internal/names"
@@ -42,7 +44,15 @@ func (m *Measured) DeviceOf() (hwmodel.Device, error) {
 	if err := applySheet(&d, sheet); err != nil {
 		return d, err
 	}
+	if !nameable(d.Name) {
+		return d, fmt.Errorf("section device: name is %q, must be one that a file can have: no slashes, nor a dot at the beginning", d.Name)
+	}
 	return d, complete(&d)
+}
+
+// nameable tells whether a file can be called by a device's name, and scenarios name it.
+func nameable(name string) bool {
+	return name != "" && name[0] != '.' && !strings.ContainsFunc(name, func(c rune) bool { return c == '/' || c == '\\' || unicode.IsControl(c) })
 }
 
 // gpu returns the one GPU that the rows are of.
@@ -126,7 +136,10 @@ func applySheet(d *hwmodel.Device, sheet map[string]string) error {
 		}
 		*n.into = v * n.scale
 	}
-	if sms > 0 {
+	switch {
+	case sms != math.Trunc(sms) || sms > 1<<20:
+		return fmt.Errorf("section device: sms is %q, must be a whole number", sheet["sms"])
+	case sms > 0:
 		d.SMs = int(sms)
 	}
 	if l2 > 0 {

@@ -78,11 +78,22 @@ func (m *Measured) read(path string) error {
 	if len(first) == 0 {
 		return fmt.Errorf("%s: is empty; a measurement file has a CSV header or %q on its first line", path, measurementsLine)
 	}
-	if first[0] != '#' {
+	if mark, _ := s.r.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		s.r.Discard(len(byteOrderMark))
+		first, _ = s.r.Peek(1)
+	}
+	if len(first) == 0 || first[0] != '#' {
 		return m.table(s, "")
 	}
 	return m.file(s)
 }
+
+// byteOrderMark is what some editors put before the first line.
+const byteOrderMark = "\ufeff"
+
+// longestLine is the most bytes of a line. A row has some hundred; what has no line ends
+// is another kind of file, which must not be held in memory to find out.
+const longestLine = 1 << 20
 
 // sections reads a measurement file line by line.
 type sections struct {
@@ -105,13 +116,25 @@ func (s *sections) read() (string, error) {
 		s.line++
 		return s.next, nil
 	}
-	line, err := s.r.ReadString('\n')
-	if err != nil && (line == "" || !errors.Is(err, io.EOF)) {
-		return "", err
+	var line []byte
+	for {
+		piece, err := s.r.ReadSlice('\n')
+		line = append(line, piece...)
+		if len(line) > longestLine {
+			s.line++
+			return "", fmt.Errorf("line %d has more than %d bytes; this is no file of measurements", s.line, longestLine)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if err != nil && (len(line) == 0 || !errors.Is(err, io.EOF)) {
+			return "", err
+		}
+		s.torn = err != nil
+		break
 	}
-	s.torn = err != nil
 	s.line++
-	return strings.TrimRight(line, "\r\n"), nil
+	return strings.TrimRight(string(line), "\r\n"), nil
 }
 
 func (s *sections) unread(line string) { s.next, s.held, s.line = line, true, s.line-1 }
@@ -153,12 +176,18 @@ func (m *Measured) file(s *sections) error {
 // section's name, or by the columns if there is none.
 func (m *Measured) table(s *sections, name string) error {
 	line, err := s.read()
-	if err != nil {
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return fmt.Errorf("%s: %w", s.file, err)
+	case err != nil:
 		return s.fail("section %s has no header", name)
 	}
-	header := strings.Split(strings.TrimPrefix(line, "\ufeff"), ",")
+	header := strings.Split(line, ",")
 	for i := range header {
 		header[i] = strings.TrimSpace(header[i])
+		if slices.Contains(header[:i], header[i]) {
+			return s.fail("the column %q is there twice", header[i])
+		}
 	}
 	add, err := m.reader(s, name, header)
 	if err != nil {
@@ -181,7 +210,7 @@ func (m *Measured) table(s *sections, name string) error {
 		}
 		record, err := fields(line)
 		if err != nil {
-			return s.fail("%v", err)
+			return s.fail("a quotation mark is not closed, or stands within a field that has none around it")
 		}
 		if len(record) != len(header) {
 			hint := ""
@@ -189,6 +218,9 @@ func (m *Measured) table(s *sections, name string) error {
 				hint = "; the file seems to be cut off here"
 			}
 			return s.fail("has %d fields, the header %d%s", len(record), len(header), hint)
+		}
+		if s.torn && name != "" { // files of ours end with a line's end; tables by hand may not
+			return s.fail("the line has no end; the file seems to be cut off here")
 		}
 		if err := add(record); err != nil {
 			return s.fail("%v", err)
@@ -211,6 +243,9 @@ func (m *Measured) reader(s *sections, name string, header []string) (func([]str
 			if len(r) != 2 {
 				return fmt.Errorf("a line of section device is key,value")
 			}
+			if slices.ContainsFunc(m.Device, func(f Fact) bool { return f.Key == r[0] && f.Value != r[1] }) {
+				return fmt.Errorf("section device gives %q twice, with different values", r[0])
+			}
 			m.Device = append(m.Device, Fact{r[0], r[1]})
 			return nil
 		}, nil
@@ -232,6 +267,11 @@ func (m *Measured) reader(s *sections, name string, header []string) (func([]str
 	for _, c := range o.columns() {
 		if _, ok := column[c]; !ok {
 			return nil, s.fail("%s has no column %q; it needs %s", o.Name, c, strings.Join(o.columns(), ","))
+		}
+	}
+	for _, h := range header {
+		if !slices.Contains(o.columns(), h) {
+			return nil, s.fail("%s knows no column %q; it has %s", o.Name, h, strings.Join(o.columns(), ","))
 		}
 	}
 	return func(record []string) error {
@@ -291,6 +331,10 @@ func (o *Operator) columns() []string {
 	return slices.Concat([]string{"gpu", "dtype"}, o.Words, o.Sizes, []string{"time_us", "src"})
 }
 
+// Times of operators outside of these were measured in another unit, or not at all: less
+// than a cycle of a clock, more than a day.
+const leastMicros, mostMicros = 1e-4, 1e11
+
 // row makes a row of a record and refuses what cannot have been measured.
 func (o *Operator) row(column map[string]int, record []string) (Row, error) {
 	r := Row{GPU: record[column["gpu"]], DType: record[column["dtype"]], Source: record[column["src"]]}
@@ -318,8 +362,11 @@ func (o *Operator) row(column map[string]int, record []string) (Row, error) {
 	}
 	s := record[column["time_us"]]
 	us, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(us > 0) || math.IsInf(us, 0) {
+	switch {
+	case err != nil || !(us > 0):
 		return r, fmt.Errorf("time_us is %q, must be a number above 0", s)
+	case us < leastMicros || us > mostMicros:
+		return r, fmt.Errorf("time_us is %q, must be microseconds from %g to %g", s, leastMicros, mostMicros)
 	}
 	r.Seconds = us * 1e-6
 	r.Shape = shape.String()
@@ -335,7 +382,7 @@ func (m *Measured) Write(path string) error {
 	defer f.Abort()
 	fmt.Fprintln(f, measurementsLine)
 	for _, x := range m.Facts {
-		fmt.Fprintf(f, "# %s: %s\n", x.Key, x.Value)
+		fmt.Fprintf(f, "# %s: %s\n", oneLine(x.Key), oneLine(x.Value))
 	}
 	if len(m.Device) > 0 {
 		fmt.Fprint(f, "\n[device]\nkey,value\n")
@@ -379,9 +426,11 @@ func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
 // quoted returns s as a CSV field. A line break in a word would tear the file.
 func quoted(s string) string {
-	s = strings.NewReplacer("\n", " ", "\r", " ").Replace(s)
+	s = oneLine(s)
 	if strings.ContainsAny(s, `,"`) {
 		return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
 	}
 	return s
 }
+
+func oneLine(s string) string { return strings.NewReplacer("\n", " ", "\r", " ").Replace(s) }

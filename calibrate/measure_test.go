@@ -89,6 +89,16 @@ func TestATableIsKnownByItsColumns(t *testing.T) {
 	}
 }
 
+// Files written on other systems have their marks and line ends.
+func TestAByteOrderMarkAndCarriageReturnsAreNoMatter(t *testing.T) {
+	for _, text := range []string{goodFile, goodTable} {
+		m, err := ReadMeasurements(file(t, byteOrderMark+strings.ReplaceAll(text, "\n", "\r\n")))
+		if err != nil || len(m.Rows["elementwise"]) == 0 {
+			t.Errorf("read %v rows of %q (%v)", m, text[:20], err)
+		}
+	}
+}
+
 func TestBadMeasurementsAreRefusedInOneLine(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"nothing", "", "is empty"},
@@ -107,6 +117,13 @@ func TestBadMeasurementsAreRefusedInOneLine(t *testing.T) {
 		{"unknown operator", strings.Replace(goodFile, "[rownorm]", "[rownrom]", 1), `m.orrery:20: there is no section named "rownrom"; did you mean rownorm?`},
 		{"outside", measurementsLine + "\nhello\n", `m.orrery:2: "hello" stands outside a section`},
 		{"empty section", measurementsLine + "\n[rownorm]", "m.orrery:2: section rownorm has no header"},
+		{"torn in a word", goodFile[:len(goodFile)-2], "the line has no end; the file seems to be cut off here"},
+		{"column twice", strings.Replace(goodFile, "gpu,dtype,fn,elems", "gpu,dtype,fn,elems,elems", 1), `m.orrery:15: the column "elems" is there twice`},
+		{"column too many", strings.Replace(goodFile, "gpu,dtype,fn,elems", "gpu,dtype,fn,colour,elems", 1), `m.orrery:15: elementwise knows no column "colour"`},
+		{"open quotation", strings.Replace(goodTable, "6.5,me", "6.5,\"me", 1), "m.orrery:3: a quotation mark is not closed"},
+		{"seconds for microseconds", strings.Replace(goodTable, "6.5", "6.5e-6", 1), `m.orrery:3: time_us is "6.5e-6", must be microseconds from 0.0001`},
+		{"no lines", strings.Repeat("x", 2*longestLine), "line 1 has more than 1048576 bytes"},
+		{"sheet twice", strings.Replace(goodFile, "mem_gbps,320\n", "mem_gbps,320\nmem_gbps,300\n", 1), `section device gives "mem_gbps" twice`},
 		{"bad microbench", strings.Replace(goodFile, "245", "-245", 1), `value is "-245", must be a number above 0`},
 	} {
 		_, err := ReadMeasurements(file(t, c.text))
@@ -129,6 +146,8 @@ func TestADeviceMustBeOneAndKnown(t *testing.T) {
 		{"unknown", strings.ReplaceAll(goodTable, "t4", "t5"), `there is no gpu named "t5"; want one of`},
 		{"sheet", strings.Replace(goodFile, "mem_gbps,320", "mem_gbps,fast", 1), `section device: mem_gbps is "fast", must be a number of 0 or more`},
 		{"key", strings.Replace(goodFile, "mem_gbps", "mem_gpbs", 1), `section device: there is no key named "mem_gpbs"; did you mean`},
+		{"path", strings.Replace(goodFile, "mem_gbps,320", "name,../../t4", 1), `section device: name is "../../t4", must be one that a file can have`},
+		{"half a processor", strings.Replace(goodFile, "mem_gbps,320", "sms,0.5", 1), `section device: sms is "0.5", must be a whole number`},
 		{"half a sheet", strings.ReplaceAll(goodFile, "t4", "t5"), "section device: fp32_tflops is missing for t5"},
 	} {
 		m, err := ReadMeasurements(file(t, c.text))
