@@ -83,7 +83,7 @@ func ScoreRows(profiles []*hwmodel.Profile, m *Measured, opt ScoreOptions) (scor
 			r := &rows[i]
 			p := profileFor(profiles, r.GPU, opt.AnyGPU)
 			if p == nil {
-				if _, known := Board(r.GPU); !known {
+				if _, known := Board(r.GPU); !known && !m.describes(r.GPU) {
 					return nil, 0, fmt.Errorf("%s:%d: %w", r.File, r.Line, unknownGPU(r.GPU))
 				}
 				foreign++
@@ -121,6 +121,11 @@ func unknownGPU(gpu string) error {
 		known = append(known, boards[i].gpu)
 	}
 	return names.Unknown("gpu", gpu, known)
+}
+
+// describes tells whether the section device of the files is that of a GPU.
+func (m *Measured) describes(gpu string) bool {
+	return slices.Contains(m.Device, Fact{"gpu", gpu}) || slices.Contains(m.Device, Fact{"name", gpu})
 }
 
 func profileFor(profiles []*hwmodel.Profile, gpu string, any bool) *hwmodel.Profile {

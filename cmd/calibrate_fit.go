@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"text/tabwriter"
 
@@ -108,10 +109,21 @@ func (a *app) calibrateFit(ctx context.Context, files []string, f *fitFlags) err
 	if err := writeFitReport(folder, p, scores); err != nil {
 		return err
 	}
-	if err := whole.Write(out, data); err != nil {
+	// The profile is on the disk before its report takes its place, so that neither is
+	// there without the other.
+	file, err := whole.Create(out)
+	if err != nil {
+		return err
+	}
+	defer file.Abort()
+	file.Write(data) // Flush has the error
+	if err := file.Flush(); err != nil {
 		return err
 	}
 	if err := folder.Commit(); err != nil {
+		return err
+	}
+	if err := file.Commit(); err != nil {
 		return err
 	}
 	fmt.Fprint(a.out, fitTable(p, scores))
@@ -153,7 +165,7 @@ func fitTable(p *hwmodel.Profile, scores []calibrate.Score) string {
 				continue
 			}
 			fmt.Fprintf(w, "%s\t%s\t%d\t%.1f %%\t%.1f %%\t%.1f %%\t%.1f %%\t±%.0f %%\t\n", o.Name, f.Name, f.Fit.Rows,
-				100*f.Fit.HeldOutMean, 100*f.Fit.HeldOutMedian, 100*f.Fit.HeldOutP90, 100*f.Fit.Baseline, 100*f.Fit.Band)
+				100*f.Fit.HeldOutMean, 100*f.Fit.HeldOutMedian, 100*f.Fit.HeldOutP90, 100*f.Fit.Baseline, 100*math.Expm1(f.Fit.Band))
 		}
 	}
 	w.Flush()

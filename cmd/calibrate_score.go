@@ -80,6 +80,9 @@ func (a *app) calibrateScore(ctx context.Context, profile string, files []string
 	default:
 		return inputErrorf("--by is %q, want source, dtype or both", f.by)
 	}
+	if f.worst < 0 || f.worst > 20 {
+		return inputErrorf("--worst %d; want a number of rows from 0 to 20", f.worst)
+	}
 	profiles, err := profilesNamed(profile)
 	if err != nil {
 		return err
@@ -213,9 +216,16 @@ func (a *app) printScores(scores []calibrate.Score, f *scoreFlags) {
 		if f.by != "" {
 			fmt.Fprintf(w, "%s\t", s.Group)
 		}
-		fmt.Fprintf(w, "%d\t%.1f %%\t%.1f %%\t%.1f %%\t%+.1f %%\t%.0f %%\t±%.0f %%\t%.0f %%\t", s.Rows, 100*s.Mean, 100*s.Median, 100*s.P90, 100*s.Bias, 100*s.Inside, 100*s.Band, 100*s.Derived)
-		if f.baseline {
+		if s.Rows > 0 {
+			fmt.Fprintf(w, "%d\t%.1f %%\t%.1f %%\t%.1f %%\t%+.1f %%\t%.0f %%\t±%.0f %%\t%.0f %%\t", s.Rows, 100*s.Mean, 100*s.Median, 100*s.P90, 100*s.Bias, 100*s.Inside, 100*s.Band, 100*s.Derived)
+		} else {
+			fmt.Fprint(w, "0\t-\t-\t-\t-\t-\t-\t-\t") // all were skipped: nothing is known of the errors
+		}
+		switch {
+		case f.baseline && s.Rows > 0:
 			fmt.Fprintf(w, "%.1f %%\t", 100*s.Baseline)
+		case f.baseline:
+			fmt.Fprint(w, "-\t")
 		}
 		fmt.Fprintf(w, "%d\t\n", s.Skipped)
 	}

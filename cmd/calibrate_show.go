@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"io"
+	"math"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -18,8 +19,8 @@ func (a *app) calibrateShowCmd() *cobra.Command {
 		Short: "Say what a profile rests on and how far it can be trusted",
 		Long: `Show prints the errors that a profile states of itself: for every set of constants the
 number of measurements, the errors on shapes held out of the fit, those of a
-roofline with three fitted constants on the same shapes, and the half-width of the
-90 % band. With "all" it prints a line for each operator and device.`,
+roofline with three fitted constants on the same shapes, and how far above the
+prediction the 90 % band reaches. With "all" it prints a line for each operator and device.`,
 		Example: `  orrery calibrate show a100-sxm-80gb
   orrery calibrate show all
   orrery calibrate show rtx-2080-ti-11gb --sources`,
@@ -54,10 +55,10 @@ func showProfile(out io.Writer, p *hwmodel.Profile, sources bool) {
 	for _, o := range calibrate.Operators() {
 		for _, f := range o.Fits(p) {
 			if f.Fit.Derived {
-				fmt.Fprintf(w, "%s\t%s\tderived\t\t\t\t\t±%.0f %%\n", o.Name, f.Name, 100*f.Fit.Band)
+				fmt.Fprintf(w, "%s\t%s\tderived\t\t\t\t\t±%.0f %%\n", o.Name, f.Name, 100*math.Expm1(f.Fit.Band))
 			} else {
 				fmt.Fprintf(w, "%s\t%s\t%d\t%.1f %%\t%.1f %%\t%.1f %%\t%.1f %%\t±%.0f %%\n", o.Name, f.Name, f.Fit.Rows,
-					100*f.Fit.HeldOutMean, 100*f.Fit.HeldOutMedian, 100*f.Fit.HeldOutP90, 100*f.Fit.Baseline, 100*f.Fit.Band)
+					100*f.Fit.HeldOutMean, 100*f.Fit.HeldOutMedian, 100*f.Fit.HeldOutP90, 100*f.Fit.Baseline, 100*math.Expm1(f.Fit.Band))
 			}
 			notes = append(notes, fmt.Sprintf("%s %s: %s", o.Name, f.Name, f.Fit.Source))
 		}

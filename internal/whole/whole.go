@@ -44,6 +44,17 @@ func (f *File) Write(b []byte) (int, error) {
 	return n, f.err
 }
 
+// Flush hands what was written to the operating system, so that a Commit later finds
+// room for it.
+func (f *File) Flush() error {
+	if f.err == nil {
+		if err := f.buf.Flush(); err != nil {
+			f.err = Error(f.path, err)
+		}
+	}
+	return f.err
+}
+
 // Commit completes the file and puts it in its place, replacing what is there. If
 // anything has failed it removes the temporary file and returns the first error.
 func (f *File) Commit() error {
