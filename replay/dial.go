@@ -24,7 +24,7 @@ func Dial(ctx context.Context, t Target, timeout time.Duration) (*Server, error)
 		modelCtx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		if s.target.Model, err = s.firstModel(modelCtx); err != nil {
-			return nil, fmt.Errorf("%s %s", s.base, oneLine(err.Error()))
+			return nil, fmt.Errorf("%s %s", s.URL(), oneLine(err.Error()))
 		}
 	}
 	if err := d.fields(ctx); err != nil {
@@ -45,7 +45,7 @@ type dialer struct {
 const attempts = 3
 
 // ask asks for a token or two after a prompt of the given length, and returns the answer
-// that came. It fails at once if the server says that the question makes no sense.
+// that came, nil if ctx ended before one did. It fails at once if the server says that the question makes no sense.
 func (d *dialer) ask(ctx context.Context, prompt int32) (*Answer, error) {
 	var a *Answer
 	for try := range attempts {
@@ -67,7 +67,7 @@ func (d *dialer) ask(ctx context.Context, prompt int32) (*Answer, error) {
 		}
 	}
 	if a.Failure != None {
-		return a, fmt.Errorf("%s %s (%s)", d.base, a.Failure, a.Detail)
+		return a, fmt.Errorf("%s %s (%s)", d.URL(), a.Failure, a.Detail)
 	}
 	return a, ctx.Err()
 }
@@ -129,20 +129,22 @@ func (d *dialer) calibrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	perWord, overhead := float64(short.PromptTokens)/probeShort, 0.0 // should the server take no longer one
 	for _, words := range probesLong {
 		long, err := d.ask(ctx, int32(words))
-		if err != nil && rejects(long.Failure) {
+		if err != nil && long != nil && rejects(long.Failure) {
 			continue // longer than this server takes
 		}
 		if err != nil {
 			return err
 		}
-		d.prompt.perWord = float64(long.PromptTokens-short.PromptTokens) / float64(words-probeShort)
-		d.prompt.overhead = math.Max(0, float64(short.PromptTokens)-probeShort*d.prompt.perWord)
+		perWord = float64(long.PromptTokens-short.PromptTokens) / float64(words-probeShort)
+		overhead = math.Max(0, float64(short.PromptTokens)-probeShort*perWord)
 		break
 	}
+	d.prompt.perWord, d.prompt.overhead = perWord, overhead
 	if !(d.prompt.perWord > 0.2 && d.prompt.perWord < 20) {
-		return fmt.Errorf("%s counts %.3g prompt tokens for a word; want a server that counts tokens, or one that says nothing of them", d.base, d.prompt.perWord)
+		return fmt.Errorf("%s counts %.3g prompt tokens for a word; want a server that counts tokens, or one that says nothing of them", d.URL(), d.prompt.perWord)
 	}
 	return nil
 }
@@ -171,7 +173,7 @@ func (s *Server) Describe() (prompts string, doubts []string) {
 // Model returns the model as the server calls it.
 func (s *Server) Model() string { return s.target.Model }
 
-// URL returns the base of the server's address.
-func (s *Server) URL() string { return s.base }
+// URL returns the base of the server's address, without a password.
+func (s *Server) URL() string { return withoutUser(s.base) }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -54,6 +54,7 @@ func TestTroublesAreCountedByKind(t *testing.T) {
 		{fakeserver.ResetFirst, Reset}, {fakeserver.ResetMiddle, Reset}, {fakeserver.TornEnd, Torn}, {fakeserver.CutChunk, Torn},
 		{fakeserver.BadJSON, BadStream}, {fakeserver.ErrorEvent, StreamError}, {fakeserver.Page, NotAStream}, {fakeserver.NoTokens, Empty},
 		{fakeserver.Hang, TimedOut}, {fakeserver.HangMiddle, TimedOut}, {fakeserver.SlowLoris, TimedOut},
+		{fakeserver.EndlessLine, BadStream},
 	} {
 		t.Run(string(x.trouble), func(t *testing.T) {
 			t.Parallel()
@@ -64,7 +65,10 @@ func TestTroublesAreCountedByKind(t *testing.T) {
 				return fakeserver.Fine
 			}}
 			c := load(source(t, 30, 200, 20, 8), serve(t, f, Completions))
-			c.Timeout = 2 * time.Second
+			c.Timeout = 10 * time.Second // more than a busy machine needs
+			if x.want == TimedOut {
+				c.Timeout = 2 * time.Second
+			}
 			r := Run(t.Context(), c).Result(Frame{})
 			if fs := r.Measurement.Failures; len(fs) != 1 || fs[0].Kind != string(x.want) || fs[0].Count != 10 || fs[0].Example == "" {
 				t.Fatalf("failures %+v, want 10 of kind %q", fs, x.want)
@@ -306,6 +310,50 @@ func TestKeysStayAtHome(t *testing.T) {
 			if g != want {
 				t.Errorf("sent %q, want %q", g, want)
 			}
+		}
+	}
+}
+
+// Whoever gives up while a server is being asked about itself gets an end, not a crash.
+func TestDialCanBeInterruptedBetweenQuestions(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	f := &fakeserver.Server{NoIDs: true}
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > 1500 { // the longer prompt
+			time.AfterFunc(20*time.Millisecond, cancel) // while the next attempt is awaited
+			http.Error(w, "down", http.StatusInternalServerError)
+			return
+		}
+		f.ServeHTTP(w, r)
+	}))
+	defer h.Close()
+	if _, err := Dial(ctx, Target{URL: h.URL, API: Completions, Connections: 1}, time.Minute); !errors.Is(err, context.Canceled) {
+		t.Errorf("said %v", err)
+	}
+}
+
+// A server that takes short prompts only has its tokens counted by them.
+func TestShortPromptsCountTokens(t *testing.T) {
+	s := serve(t, &fakeserver.Server{NoIDs: true, PerWord: 1.5, LongestPrompt: 70}, Completions)
+	if p, _ := s.Describe(); !strings.HasPrefix(p, "words of 1.5 tokens") {
+		t.Errorf("prompts of %s", p)
+	}
+}
+
+// A password in the server's address is sent and not shown.
+func TestPasswordsAreNotShown(t *testing.T) {
+	h := httptest.NewServer(&fakeserver.Server{})
+	defer h.Close()
+	address := strings.Replace(h.URL, "http://", "http://me:secret@", 1)
+	s, err := Dial(t.Context(), Target{URL: address, API: Completions, Connections: 1}, time.Minute)
+	if err != nil || strings.Contains(s.URL(), "secret") {
+		t.Errorf("at %s (%v)", s.URL(), err)
+	}
+	h.Close()
+	for _, model := range []string{"", "m"} {
+		if _, err := Dial(t.Context(), Target{URL: address, API: Completions, Model: model, Connections: 1}, time.Minute); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("model %q: said %v", model, err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -41,6 +42,7 @@ type stream struct {
 	status int  // of the answer, 0 before it
 	done   bool // the end of the stream was seen
 	tail   []byte
+	line   int // bytes since the last end of a line
 	body   io.ReadCloser
 }
 
@@ -80,6 +82,10 @@ var doneLines = [][]byte{[]byte("\ndata: [DONE]"), []byte("\ndata:[DONE]")}
 // longestDone is the length of the longer one.
 const longestDone = 13
 
+// longestEvent is the most bytes of a line of a stream, far beyond what tokens need: what
+// a server sends without ends of lines is kept in memory until one comes.
+const longestEvent = 1 << 20
+
 // Read passes the body on, looking for the end of the stream, which may be cut anywhere.
 // JSON has no line breaks within strings, so no token can be taken for it.
 func (s *stream) Read(p []byte) (int, error) {
@@ -87,6 +93,11 @@ func (s *stream) Read(p []byte) (int, error) {
 	s.tail = append(s.tail, p[:n]...)
 	for _, line := range doneLines {
 		s.done = s.done || bytes.Contains(s.tail, line)
+	}
+	if at := bytes.LastIndexByte(p[:n], '\n'); at >= 0 {
+		s.line = n - 1 - at
+	} else if s.line += n; s.line > longestEvent {
+		return 0, bufio.ErrTooLong
 	}
 	if over := len(s.tail) - (longestDone - 1); over > 0 {
 		s.tail = append(s.tail[:0], s.tail[over:]...)

@@ -32,6 +32,7 @@ const (
 	Hang        Trouble = "hang"       // no answer, ever
 	HangMiddle  Trouble = "hang-mid"   // no more of it, ever
 	SlowLoris   Trouble = "slow-loris" // byte by byte
+	EndlessLine Trouble = "endless"    // a line without an end, as fast as it is read
 )
 
 // Server is the handler. The zero server answers at once.
@@ -41,6 +42,8 @@ type Server struct {
 	PerChunk   int           // tokens in a chunk, 0 for 1
 	PerWord    float64       // prompt tokens counted for a word, 0 for 1
 	Overhead   int           // prompt tokens counted beside those of the words
+
+	LongestPrompt int // tokens of the longest prompt taken, 0 for any
 
 	NoUsage     bool // counts no tokens
 	NoIDs       bool // refuses prompts of token ids
@@ -104,6 +107,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, chat bool) {
 	prompt, ok := s.count(&q)
 	if !ok {
 		refuse(w, http.StatusUnprocessableEntity, "want a prompt of text")
+		return
+	}
+	if s.LongestPrompt > 0 && prompt > s.LongestPrompt {
+		refuse(w, http.StatusBadRequest, "the prompt is too long")
 		return
 	}
 	trouble := Fine
@@ -230,6 +237,12 @@ func (a *answer) middle() bool {
 		return false
 	case HangMiddle:
 		<-a.r.Context().Done()
+		return false
+	case EndlessLine:
+		a.raw("data: ")
+		for piece := strings.Repeat("x", 1<<16); a.r.Context().Err() == nil; {
+			a.raw(piece)
+		}
 		return false
 	case SlowLoris:
 		for _, b := range []byte(strings.Repeat("x", 1<<20)) {
