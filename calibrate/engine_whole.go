@@ -99,8 +99,8 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 		},
 		{
 			engine: hwmodel.Engine{
-				Name: "sglang", Attention: "sglang", GEMM: "sglang", AllReduce: "custom", MemoryFraction: 0.88, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "decode"},
-				Note: "SGLang 0.5: CUDA graphs for decodes, prompts in iterations of their own, host mostly hidden behind the devices",
+				Name: "sglang", Attention: "vllm", GEMM: "vllm", AllReduce: "custom", MemoryFraction: 0.88, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "decode"},
+				Note: "SGLang 0.5: CUDA graphs for decodes, prompts in iterations of their own, host mostly hidden behind the devices; FlashAttention-3 as vLLM's on Hopper, where it was measured whole",
 			},
 			source:     "mean times between tokens of Qwen3-32B on 1 to 8 H100 (AIConfigurator's silicon samples, SGLang 0.5.1 and 0.5.8); held out by degree",
 			parameters: []Parameter{fixedTime, sequenceTime}, set: one,
@@ -108,7 +108,7 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 		},
 		{
 			engine: hwmodel.Engine{
-				Name: "trtllm", Attention: "vllm", GEMM: "trtllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
+				Name: "trtllm", Attention: "trtllm", GEMM: "trtllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
 				Note: "TensorRT-LLM 1.0: CUDA graphs, C++ runtime, host mostly hidden behind the devices",
 			},
 			source:     "mean times between tokens of Llama-3.1-8B and Qwen3-32B (fp8) on 1 to 8 H100 (AIConfigurator's silicon samples, TensorRT-LLM 1.0.0rc3); held out by model and degree",

@@ -35,7 +35,7 @@ type EngineRow struct {
 
 // key says which rows share a cost model.
 func (w *EngineRow) key() string {
-	return fmt.Sprintf("%s %s %v %d", w.Device, w.Model.Name, w.Parallel, w.Model.WeightBytes)
+	return fmt.Sprintf("%s %s %v %d %d", w.Device, w.Model.Name, w.Parallel, w.Model.WeightBytes, w.Model.KVBytes)
 }
 
 // EngineScore says how far predictions are off on the published times of one kind, by

@@ -375,6 +375,9 @@ func siliconTimes(t *Table) ([]EngineRow, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m != nil && bytes == 1 && t.Text("backend") == "trtllm" {
+		m.KVBytes = 1 // as NVIDIA's checkpoints in fp8 have it
+	}
 	engine := t.Text("backend")
 	if engine == "vllm" {
 		engine = "vllm-v1"

@@ -51,7 +51,7 @@ func TestScoreOfEngines(t *testing.T) {
 	}
 	// The median error asked for is 15 %; where less was reached, that must stay.
 	limit := map[string]float64{
-		"yi34b_tp2_iterations_artefact.csv": 0.15, "hybrid_batch_cost_fig9.csv": 0.15, "llm_splitwise.csv": 0.20, "layer_gpt3_llmcompass.csv": 0.15,
+		"yi34b_tp2_iterations_artefact.csv": 0.15, "hybrid_batch_cost_fig9.csv": 0.15, "llm_splitwise.csv": 0.15, "layer_gpt3_llmcompass.csv": 0.15,
 		"llm_gptfast.csv": 0.15, "gpt_fastertransformer.csv": 0.15, "llm_mlenergy_v2.csv": 0.15, "llm_mlenergy_v3.csv": 0.15, "llm_serving_silicon.csv": 0.15,
 	}
 	seen := map[string]bool{}
