@@ -16,6 +16,7 @@ var decodes = &Operator{
 	Clear:   func(p *hwmodel.Profile) { p.Decodes = nil },
 	Fit:     fitDecodes,
 	Derive:  deriveDecodes,
+	Scarce:  true,
 	Fits:    decodeFits,
 }
 

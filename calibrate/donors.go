@@ -1,5 +1,11 @@
 package calibrate
 
+import (
+	"slices"
+
+	"orrery/hwmodel"
+)
+
 // donors lists for every board those whose measured constants stand in for what was
 // never measured on it, nearest first: the same chip, then the same architecture, then
 // the neighbouring ones, with boards of a like power class before others. A constant is
@@ -56,13 +62,19 @@ var byArch = map[string][]string{
 	"sm89": {"l40s-48gb", "rtx-4090-24gb"}, "sm90": {"h100-sxm-80gb"}, "sm100": {"h100-sxm-80gb"}, "sm120": {"rtx-pro-6000-96gb"},
 }
 
+// lastResort is the board that the most attention kernels were measured on.
+const lastResort = "h100-sxm-80gb"
+
 // Donors returns the devices whose constants stand in for what was never measured on
-// the named device, nearest first.
-func Donors(device string) []string { return donors[device] }
+// the named device, nearest first. [lastResort], where it is no near relative, comes at
+// the end and gives only what [Operator.Scarce] says.
+func Donors(device string) []string { return withLastResort(device, donors[device]) }
 
 // DonorsByArch returns the donors of a device that is no known board, by its
 // architecture, such as sm89; those of the A100 if nothing is known of it.
-func DonorsByArch(arch string) []string {
+func DonorsByArch(arch string) []string { return withLastResort("", nearestByArch(arch)) }
+
+func nearestByArch(arch string) []string {
 	first, ok := byArch[arch]
 	if !ok {
 		first = byArch["sm80"]
@@ -74,4 +86,19 @@ func DonorsByArch(arch string) []string {
 		}
 	}
 	return out
+}
+
+func withLastResort(device string, near []string) []string {
+	if len(near) == 0 || device == lastResort || slices.Contains(near, lastResort) {
+		return near
+	}
+	return append(slices.Clip(near), lastResort)
+}
+
+// near tells whether the donor is among the nearest of a device.
+func near(d *hwmodel.Device, donor string) bool {
+	if list, ok := donors[d.Name]; ok {
+		return slices.Contains(list, donor)
+	}
+	return donor == d.Name || slices.Contains(nearestByArch(d.Arch), donor)
 }

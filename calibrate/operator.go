@@ -34,6 +34,9 @@ type Operator struct {
 	// Derive puts constants into p, which lacks them, from those that were measured
 	// on the donor's device, by what the two data sheets say.
 	Derive func(p, donor *hwmodel.Profile) error
+	// Scarce tells that some libraries were measured on few boards, so that what no near
+	// relative of a device has comes from far away, with a band to match.
+	Scarce bool
 	// Fits lists the operator's fits in p with a name for each.
 	Fits func(p *hwmodel.Profile) []NamedFit
 	// Distinct lists the fits without those of general constants where most rows have

@@ -86,6 +86,9 @@ func (o *Operator) fit(p *hwmodel.Profile, rows []Row) error {
 
 func (o *Operator) deriveFrom(p *hwmodel.Profile, donors []*hwmodel.Profile) error {
 	for _, donor := range donors {
+		if name := donor.Device.Name; name == lastResort && !o.Scarce && !near(&p.Device, name) {
+			continue
+		}
 		if err := o.Derive(p, donor); err != nil {
 			return fmt.Errorf("calibrate: %s on %s from %s: %w", o.Name, p.Device.Name, donor.Device.Name, err)
 		}
