@@ -98,16 +98,12 @@ func TestGatewayCostIsLinear(t *testing.T) {
 		rs[i] = req(0, 1, 1)
 	}
 	asked := &counting{Policy: route.SharedQueue{Slots: 1}}
-	start := time.Now()
 	out, err := Run(context.Background(), Config{Replicas: single(1), Router: asked, Source: &listSource{rs}})
 	if err != nil || out.Finished != int64(len(rs)) {
 		t.Fatal(out, err)
 	}
 	if asked.n > 2*len(rs) {
 		t.Errorf("the router was asked %d times about %d requests, want at most twice each", asked.n, len(rs))
-	}
-	if d := time.Since(start); d > 10*time.Second {
-		t.Errorf("%d requests took %v", len(rs), d)
 	}
 }
 

@@ -42,7 +42,7 @@ requests = %d
 `
 
 func benchmarkRun(b *testing.B, replicas, requests int, noLaws bool) {
-	const perReplica = 3.4 // requests per second, some 90 % of what a replica can do
+	const perReplica = 2.45 // requests per second, some 90 % of what a replica can do
 	s, err := Parse("bench.toml", fmt.Appendf(nil, benchScenario, replicas, perReplica*float64(replicas), requests))
 	if err != nil {
 		b.Fatal(err)
