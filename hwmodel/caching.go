@@ -159,6 +159,26 @@ func (a *CachingAllocator) Reserved() int64 { return a.reserved }
 // back and the driver asked again: 0 for a run that had room for all that it ever cached.
 func (a *CachingAllocator) Retries() int { return a.retries }
 
+// Gap is a free block.
+type Gap struct {
+	Size         int64
+	Small, Whole bool // of the small pool; a segment of its own
+}
+
+// Gaps returns the free blocks in order of address. They are all that decides how the
+// allocator serves what comes next: a program that finds the gaps of an earlier moment
+// again, with the same blocks in use, will do again what it did then.
+func (a *CachingAllocator) Gaps() []Gap {
+	all := slices.Concat(a.free[0], a.free[1])
+	slices.SortFunc(all, func(f, g freeBlock) int { return cmp.Compare(f.address, g.address) })
+	gaps := make([]Gap, len(all))
+	for i, f := range all {
+		b := &a.blocks[f.id]
+		gaps[i] = Gap{b.size, b.small, b.before == 0 && b.after == 0}
+	}
+	return gaps
+}
+
 // segment asks the driver for a segment of size bytes, which becomes one free block that
 // stands in no pool yet.
 func (a *CachingAllocator) segment(size int64, small bool) (BlockID, bool) {

@@ -212,6 +212,10 @@ func (a *CachingAllocator) check() ([]int64, error) {
 		}
 		sizes = append(sizes, size)
 	}
+	gaps := slices.DeleteFunc(slices.Clone(sizes), func(size int64) bool { return size > 0 })
+	if !slices.EqualFunc(a.Gaps(), gaps, func(g Gap, size int64) bool { return g.Size == -size }) {
+		return nil, fmt.Errorf("gaps %v, want %v", a.Gaps(), gaps)
+	}
 	if want := (Usage{asked, allocated, reserved}); a.Usage() != want || free != len(a.free[0])+len(a.free[1]) {
 		return nil, fmt.Errorf("counters %+v and %d pooled blocks, want %+v and %d", a.Usage(), len(a.free[0])+len(a.free[1]), want, free)
 	}

@@ -1,0 +1,356 @@
+package diffusion
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"orrery/hwmodel"
+)
+
+// MemoryOptions says on what a run's memory is followed.
+type MemoryOptions struct {
+	Capacity int64 // bytes that the allocator may reserve; 0: no limit
+	Outside  int64 // bytes that the process holds beside its allocator: context, libraries
+	Points   int   // the most points of the series; 0: 2000
+}
+
+// MemoryRun is the memory of a pipeline's run, or of one graph's, operator by operator.
+// Four figures are all called memory, each for good reason:
+//
+//	live       what tensors and workspaces need, as a sum of their sizes
+//	allocated  the blocks that hold them, rounded up
+//	reserved   the segments that the caching allocator holds, most of them for later
+//	device     reserved and what lies outside the allocator: what the driver reports
+type MemoryRun struct {
+	Stages  []StageMemory
+	Weights int64 // bytes of all registered modules
+	Peak    MemoryPeaks
+	Outside int64
+	Points  []MemoryPoint // at most MemoryOptions.Points of them, each the peak of its operators
+	Ops     int           // operators that were followed
+	Retries int           // times at which the allocator gave its cache back for an allocation
+	Smaller int           // convolutions that ran without workspace, since there was no room
+}
+
+// Device returns the peak that the driver reports.
+func (m *MemoryRun) Device() int64 { return m.Peak.Reserved.Bytes + m.Outside }
+
+// MemoryPeaks are the peaks of a run or a stage, each with the operator that holds it.
+type MemoryPeaks struct{ Live, Allocated, Reserved MemoryPeak }
+
+// MemoryPeak is a peak and the first operator at which it stands.
+type MemoryPeak struct {
+	Bytes     int64
+	Stage, Op string
+}
+
+// StageMemory is the part of a run that one stage of a pipeline takes.
+type StageMemory struct {
+	Name   string
+	Times  int // calls in a row
+	Traced int // of them followed; later ones do again what the last of these did
+	First  int // its first operator, counted over the whole run
+	Peak   MemoryPeaks
+}
+
+// MemoryPoint is the most that was held during operator Op of a run, or during the
+// operators from it to the next point's.
+type MemoryPoint struct {
+	Op int
+	hwmodel.Usage
+}
+
+// Footprint is what a run puts into memory: weights that stay, and calls in a row.
+type Footprint struct {
+	Modules []Module
+	Calls   []Calls
+}
+
+// Module is a part of a pipeline that is loaded, whether it is run or not.
+type Module struct {
+	Name   string
+	Params []int64 // parameters, operator by operator, each allocated in one piece
+	Width  int     // bytes of one
+}
+
+// Module returns the module whose parameters a graph's operators hold, with elements of
+// width bytes.
+func (g *Graph) Module(name string, width int) Module {
+	m := Module{Name: name, Width: width}
+	for i := range g.Ops {
+		if n := g.Ops[i].Params; n > 0 {
+			m.Params = append(m.Params, n)
+		}
+	}
+	return m
+}
+
+// Calls is one stage of a run.
+type Calls struct {
+	Name  string
+	Graph *Graph
+	Times int
+	// Keep says that results outlive the stage, as a decoder's images do: those of several calls
+	// are joined when all have ended. Otherwise they die with the call, as a step's prediction does.
+	Keep bool
+}
+
+// Follow runs f from beginning to end. The error wraps [hwmodel.OutOfMemory], and names
+// the stage and the operator, when the capacity does not suffice.
+func (f *Footprint) Follow(o MemoryOptions) (*MemoryRun, error) {
+	r := &follower{run: MemoryRun{Outside: o.Outside}, alloc: hwmodel.NewCachingAllocator(o.Capacity)}
+	for i := range f.Modules {
+		if err := r.load(&f.Modules[i]); err != nil {
+			return nil, err
+		}
+	}
+	for i := range f.Calls {
+		if err := r.repeat(&f.Calls[i]); err != nil {
+			return nil, err
+		}
+	}
+	r.run.Ops = len(r.all)
+	r.run.Points = thin(r.all, cmp.Or(o.Points, 2000))
+	r.run.Retries = r.alloc.Retries()
+	return &r.run, nil
+}
+
+// follower is one run of a [Footprint].
+type follower struct {
+	run   MemoryRun
+	alloc *hwmodel.CachingAllocator
+	all   []MemoryPoint
+	stage *StageMemory
+}
+
+// load allocates a module's weights.
+func (f *follower) load(m *Module) error {
+	for _, n := range m.Params {
+		if _, err := f.alloc.Alloc(n * int64(m.Width)); err != nil {
+			return fmt.Errorf("weights of %s: %w", m.Name, err)
+		}
+		f.run.Weights += n * int64(m.Width)
+	}
+	return nil
+}
+
+// repeat follows the calls of a stage. Where nothing is kept, it stops when one call ends
+// as the one before it did, after which all others do the same.
+func (f *follower) repeat(s *Calls) error {
+	f.run.Stages = append(f.run.Stages, StageMemory{Name: s.Name, Times: s.Times, First: len(f.all)})
+	f.stage = &f.run.Stages[len(f.run.Stages)-1]
+	var before []hwmodel.Gap
+	var kept []hwmodel.BlockID
+	for f.stage.Traced < s.Times {
+		c := &call{follower: f, g: s.Graph, at: make([]int32, len(s.Graph.Tensors)), stores: make([]store, 1, len(s.Graph.Tensors)+1)}
+		if err := c.forward(); err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+		f.stage.Traced++
+		if s.Keep {
+			kept = append(kept, c.results()...)
+			continue
+		}
+		c.drop()
+		gaps := f.alloc.Gaps()
+		if slices.Equal(gaps, before) {
+			break
+		}
+		before = gaps
+	}
+	if len(kept) > len(s.Graph.Outputs) {
+		return f.join(s, kept)
+	}
+	return nil
+}
+
+// join copies what the calls of a stage returned into one tensor for each output.
+func (f *follower) join(s *Calls, pieces []hwmodel.BlockID) error {
+	for _, t := range s.Graph.Outputs {
+		if _, err := f.alloc.Alloc(s.Graph.Tensors[t].Bytes() * int64(s.Times)); err != nil {
+			return fmt.Errorf("%s: joining its results: %w", s.Name, err)
+		}
+	}
+	f.record(f.alloc.Usage(), "join")
+	for _, id := range pieces {
+		f.alloc.Free(id)
+	}
+	return nil
+}
+
+// record adds an operator to the series and to the peaks.
+func (f *follower) record(most hwmodel.Usage, op string) {
+	f.all = append(f.all, MemoryPoint{len(f.all), most})
+	f.stage.Peak.raise(most, f.stage.Name, op)
+	f.run.Peak.raise(most, f.stage.Name, op)
+}
+
+func (p *MemoryPeaks) raise(u hwmodel.Usage, stage, op string) {
+	for _, f := range []struct {
+		peak  *MemoryPeak
+		bytes int64
+	}{{&p.Live, u.Live}, {&p.Allocated, u.Allocated}, {&p.Reserved, u.Reserved}} {
+		if f.bytes > f.peak.Bytes {
+			*f.peak = MemoryPeak{f.bytes, stage, op}
+		}
+	}
+}
+
+// call is one run of a graph. Tensors of one storage, such as a view and what it views,
+// share a store.
+type call struct {
+	*follower
+	g      *Graph
+	at     []int32 // the store of a tensor; 0: none
+	stores []store
+	most   hwmodel.Usage // during the current operator
+}
+
+type store struct {
+	block hwmodel.BlockID
+	users int
+}
+
+// forward runs the graph's operators on tensors that the caller hands in.
+func (c *call) forward() error {
+	for _, t := range c.g.Inputs {
+		if err := c.write(t); err != nil {
+			return fmt.Errorf("%s: %w", c.g.Tensors[t].Name, err)
+		}
+	}
+	for i := range c.g.Ops {
+		if err := c.op(&c.g.Ops[i]); err != nil {
+			return fmt.Errorf("%s: %w", c.g.Ops[i].Name, err)
+		}
+	}
+	for _, t := range c.g.Inputs {
+		c.release(t)
+	}
+	return nil
+}
+
+// results returns what holds the graph's outputs.
+func (c *call) results() []hwmodel.BlockID {
+	ids := make([]hwmodel.BlockID, len(c.g.Outputs))
+	for i, t := range c.g.Outputs {
+		ids[i] = c.stores[c.at[t]].block
+	}
+	return ids
+}
+
+// drop lets go of the outputs.
+func (c *call) drop() {
+	for _, t := range c.g.Outputs {
+		c.release(t)
+	}
+}
+
+// op runs one operator: results come to life, then the workspace, which dies with the
+// operator, as do the tensors that nothing names any more.
+func (c *call) op(op *Op) error {
+	c.most = c.alloc.Usage()
+	if c.view(op) {
+		c.share(op.Reads[0], op.Writes[0])
+	} else {
+		for _, t := range op.Writes {
+			if err := c.write(t); err != nil {
+				return err
+			}
+		}
+	}
+	if n := c.workspace(op); n > 0 {
+		if id, err := c.alloc.Alloc(n); err != nil {
+			c.run.Smaller++
+		} else {
+			c.see()
+			c.alloc.Free(id)
+		}
+	}
+	c.record(c.most, op.Name)
+	for _, t := range op.Free {
+		c.release(t)
+	}
+	return nil
+}
+
+// view says whether an operator only gives its operand another shape.
+func (c *call) view(op *Op) bool {
+	return op.Kernels == 0 && len(op.Reads) == 1 && len(op.Writes) == 1 &&
+		c.g.Tensors[op.Reads[0]].Bytes() == c.g.Tensors[op.Writes[0]].Bytes()
+}
+
+// workspace returns the bytes that an operator needs beside its operands. cuDNN's
+// convolutions are taken to need as much as they read and write: an effective figure,
+// for their workspaces and copies in another layout, which reproduces the published peaks
+// of six pipelines; see docs/memory.md. When it cannot be had, cuDNN takes an algorithm
+// that needs none.
+func (c *call) workspace(op *Op) int64 {
+	if op.Kind != Conv && op.Kind != ConvTemporal {
+		return 0
+	}
+	var sum int64
+	for _, t := range op.Reads {
+		sum += c.g.Tensors[t].Bytes()
+	}
+	for _, t := range op.Writes {
+		sum += c.g.Tensors[t].Bytes()
+	}
+	return sum
+}
+
+// write brings a tensor to life.
+func (c *call) write(t TensorID) error {
+	id, err := c.alloc.Alloc(c.g.Tensors[t].Bytes())
+	if err != nil {
+		return err
+	}
+	c.stores = append(c.stores, store{id, 1})
+	c.at[t] = int32(len(c.stores) - 1)
+	c.see()
+	return nil
+}
+
+// share makes one tensor a view of another.
+func (c *call) share(of, view TensorID) {
+	c.at[view] = c.at[of]
+	c.stores[c.at[of]].users++
+}
+
+// release drops a tensor, and its memory with the last tensor that is stored there.
+func (c *call) release(t TensorID) {
+	s := &c.stores[c.at[t]]
+	s.users--
+	switch {
+	case s.users == 0:
+		c.alloc.Free(s.block)
+	case s.users < 0:
+		panic(fmt.Sprintf("diffusion: tensor %s of %s is freed twice", c.g.Tensors[t].Name, c.g.Name))
+	}
+}
+
+// see takes note of a moment within an operator.
+func (c *call) see() {
+	u := c.alloc.Usage()
+	c.most.Live = max(c.most.Live, u.Live)
+	c.most.Allocated = max(c.most.Allocated, u.Allocated)
+	c.most.Reserved = max(c.most.Reserved, u.Reserved)
+}
+
+// thin returns at most n points, each the most of the points that it stands for.
+func thin(all []MemoryPoint, n int) []MemoryPoint {
+	if len(all) <= n {
+		return all
+	}
+	points := make([]MemoryPoint, n)
+	for i := range points {
+		part := all[i*len(all)/n : (i+1)*len(all)/n]
+		points[i] = part[0]
+		for _, p := range part[1:] {
+			points[i].Live = max(points[i].Live, p.Live)
+			points[i].Allocated = max(points[i].Allocated, p.Allocated)
+			points[i].Reserved = max(points[i].Reserved, p.Reserved)
+		}
+	}
+	return points
+}
