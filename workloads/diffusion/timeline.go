@@ -41,8 +41,8 @@ type MemoryPeaks struct{ Live, Allocated, Reserved MemoryPeak }
 
 // MemoryPeak is a peak and the first operator at which it stands.
 type MemoryPeak struct {
-	Bytes     int64
-	Stage, Op string
+	Bytes           int64
+	Stage, Operator string
 }
 
 // StageMemory is the part of a run that one stage of a pipeline takes.
