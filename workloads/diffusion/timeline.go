@@ -91,8 +91,9 @@ type Calls struct {
 	Name  string
 	Graph *Graph
 	Times int
-	// Keep says that results outlive the stage, as a decoder's images do: those of several calls
-	// are joined when all have ended. Otherwise they die with the call, as a step's prediction does.
+	// Keep says that results outlive the stage, as a decoder's images do: those of several calls,
+	// also of stages of one name in a row, are joined when all have ended. Otherwise they die with the
+	// call, as a step's prediction does.
 	Keep bool
 }
 
@@ -109,6 +110,11 @@ func (f *Footprint) Follow(o MemoryOptions) (*MemoryRun, error) {
 		if err := r.repeat(&f.Calls[i]); err != nil {
 			return nil, err
 		}
+		if i == len(f.Calls)-1 || f.Calls[i].Name != f.Calls[i+1].Name {
+			if err := r.join(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	r.run.Ops = len(r.all)
 	r.run.Points = thin(r.all, cmp.Or(o.Points, 2000))
@@ -122,6 +128,13 @@ type follower struct {
 	alloc *hwmodel.CachingAllocator
 	all   []MemoryPoint
 	stage *StageMemory
+	kept  [][]piece // what calls returned, each its outputs, until they are joined
+}
+
+// piece is a tensor that outlives its call.
+type piece struct {
+	block hwmodel.BlockID
+	bytes int64
 }
 
 // load allocates a module's weights.
@@ -141,7 +154,6 @@ func (f *follower) repeat(s *Calls) error {
 	f.run.Stages = append(f.run.Stages, StageMemory{Name: s.Name, Times: s.Times, First: len(f.all)})
 	f.stage = &f.run.Stages[len(f.run.Stages)-1]
 	var before []hwmodel.Gap
-	var kept []hwmodel.BlockID
 	for f.stage.Traced < s.Times {
 		c := &call{follower: f, g: s.Graph, at: make([]int32, len(s.Graph.Tensors)), stores: make([]store, 1, len(s.Graph.Tensors)+1)}
 		if err := c.forward(); err != nil {
@@ -149,7 +161,7 @@ func (f *follower) repeat(s *Calls) error {
 		}
 		f.stage.Traced++
 		if s.Keep {
-			kept = append(kept, c.results()...)
+			f.kept = append(f.kept, c.results())
 			continue
 		}
 		c.drop()
@@ -159,22 +171,30 @@ func (f *follower) repeat(s *Calls) error {
 		}
 		before = gaps
 	}
-	if len(kept) > len(s.Graph.Outputs) {
-		return f.join(s, kept)
-	}
 	return nil
 }
 
-// join copies what the calls of a stage returned into one tensor for each output.
-func (f *follower) join(s *Calls, pieces []hwmodel.BlockID) error {
-	for _, t := range s.Graph.Outputs {
-		if _, err := f.alloc.Alloc(s.Graph.Tensors[t].Bytes() * int64(s.Times)); err != nil {
-			return fmt.Errorf("%s: joining its results: %w", s.Name, err)
+// join copies what several calls returned into one tensor for each output.
+func (f *follower) join() error {
+	calls := f.kept
+	f.kept = nil
+	if len(calls) < 2 {
+		return nil
+	}
+	for i := range calls[0] {
+		var sum int64
+		for _, pieces := range calls {
+			sum += pieces[i].bytes
+		}
+		if _, err := f.alloc.Alloc(sum); err != nil {
+			return fmt.Errorf("%s: joining its results: %w", f.stage.Name, err)
 		}
 	}
 	f.record(f.alloc.Usage(), "join")
-	for _, id := range pieces {
-		f.alloc.Free(id)
+	for _, pieces := range calls {
+		for _, p := range pieces {
+			f.alloc.Free(p.block)
+		}
 	}
 	return nil
 }
@@ -231,12 +251,12 @@ func (c *call) forward() error {
 }
 
 // results returns what holds the graph's outputs.
-func (c *call) results() []hwmodel.BlockID {
-	ids := make([]hwmodel.BlockID, len(c.g.Outputs))
+func (c *call) results() []piece {
+	pieces := make([]piece, len(c.g.Outputs))
 	for i, t := range c.g.Outputs {
-		ids[i] = c.stores[c.at[t]].block
+		pieces[i] = piece{c.stores[c.at[t]].block, c.g.Tensors[t].Bytes()}
 	}
-	return ids
+	return pieces
 }
 
 // drop lets go of the outputs.

@@ -168,12 +168,15 @@ func TestKeptResultsAreJoined(t *testing.T) {
 	image := one.Tensors[one.Outputs[0]].Bytes()
 	single := follow(t, &Footprint{Calls: []Calls{{"decoder", one, 1, true}}}, MemoryOptions{})
 	sliced := follow(t, &Footprint{Calls: []Calls{{"decoder", one, 8, true}}}, MemoryOptions{})
+	rest := follow(t, &Footprint{Calls: []Calls{{"decoder", levels(3, 16, 64, 4), 2, true}, {"decoder", levels(2, 16, 64, 4), 1, true}}}, MemoryOptions{})
 	whole := follow(t, &Footprint{Calls: []Calls{{"decoder", all, 1, true}}}, MemoryOptions{})
 	if got, want := sliced.Peak.Live.Bytes, max(single.Peak.Live.Bytes+7*image, 16*image); got != want {
 		t.Errorf("%d bytes, want %d", got, want)
 	}
-	if last := sliced.Points[len(sliced.Points)-1].Live; last != 16*image {
-		t.Errorf("joining holds %d bytes, want twice 8 images of %d", last, image)
+	for _, r := range []*MemoryRun{sliced, rest} {
+		if last := r.Points[len(r.Points)-1].Live; last != 16*image {
+			t.Errorf("joining holds %d bytes, want twice 8 images of %d", last, image)
+		}
 	}
 	if whole.Peak.Live.Bytes != 8*single.Peak.Live.Bytes {
 		t.Errorf("%d bytes for 8 images at once, %d for one", whole.Peak.Live.Bytes, single.Peak.Live.Bytes)
