@@ -4,7 +4,6 @@ package diffusion
 type attend struct {
 	groups, heads, queries, keys int
 	context                      TensorID // what keys and values are made of; none: x itself
-	contextBytes                 int64    // read by each of to_k and to_v, where it is not the context once
 	bias                         bool     // of the projections of queries, keys and values
 	scores                       bool     // materialised
 }
