@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -26,8 +27,19 @@ type Job struct {
 
 // Method is what changes the way in which a job runs. The zero value changes nothing.
 type Method struct {
+	// Guided is the part of the steps that has guidance, as shares of their number; To 0 stands for all.
+	Guided Interval
 	// Rewrites are applied in order, each to what the one before it left.
 	Rewrites []Rewrite
+}
+
+// Interval is a part of a run, in shares of it: [From, To).
+type Interval struct{ From, To float64 }
+
+// has says whether step i of n lies in the interval.
+func (v Interval) has(i, n int) bool {
+	at := float64(i) / float64(n)
+	return v.To == 0 || v.From <= at && at < v.To
 }
 
 // Rewrite is a method that saves time or memory: it replaces calls of networks by others.
@@ -60,7 +72,8 @@ type Stage struct {
 	Graph   *Graph
 	Times   int // how often in a row
 	DType   string
-	Step    int // the first step of the sampler that it belongs to, from 0, where Phase is Denoise
+	Step    int // of the sampler, from 0, where Phase is Denoise; the first of those in a row
+	Passes  int // of guidance in one call, where Phase is Denoise
 }
 
 const (
@@ -129,16 +142,27 @@ func (j *Job) checkCounts() error {
 	return nil
 }
 
-// checkSteps refuses step counts that the model was not made for.
+// checkSteps refuses samplers and step counts that the model was not made for.
 func (j *Job) checkSteps() error {
-	of := j.Pipeline.StepsOf
+	of, g := j.Pipeline.StepsOf, j.Method.Guided
 	switch {
-	case j.Steps < 1 || j.Steps > maxSteps:
-		return fmt.Errorf("%d steps: want from 1 to %d", j.Steps, maxSteps)
 	case len(of) > 0 && !slices.Contains(of, j.Steps):
 		return fmt.Errorf("%d steps: was distilled for %s", j.Steps, oneOf(of))
+	case !(0 <= g.From && g.From <= g.To && g.To <= 1):
+		return fmt.Errorf("guidance from %g to %g of the steps: want shares from 0 to 1", g.From, g.To)
 	}
-	return nil
+	s, err := LoadSampler(j.Sampler)
+	if err != nil {
+		return err
+	}
+	switch family := cmp.Or(j.Pipeline.Family, FamilyDiffusion); {
+	case s.Family != family:
+		return fmt.Errorf("sampler %s: samples %s models, want one for %s models, such as %s", s.Name, s.Family, family, j.Pipeline.Sampler)
+	case s.Alone && j.Passes > 1:
+		return fmt.Errorf("sampler %s with %d passes: its models have no guidance, want 1", s.Name, j.Passes)
+	}
+	_, err = s.Steps(j.Steps)
+	return err
 }
 
 // oneOf returns numbers as "1, 2, 4 or 8".

@@ -44,6 +44,7 @@ type Pipeline struct {
 	Steps     int    `toml:"steps"`
 	StepsOf   []int  `toml:"steps_of"` // the step counts that it was distilled for; none: any
 	Sampler   string `toml:"sampler"`
+	Family    string `toml:"family"` // of samplers that fit; empty: diffusion
 	Passes    int    `toml:"passes"` // 2 with classifier-free guidance
 	DType     string `toml:"dtype"`
 	// DecodeAtOnce is how many images or frames the decoder takes at a time; 0: all.
