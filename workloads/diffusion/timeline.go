@@ -294,10 +294,10 @@ func (c *call) op(op *Op) error {
 	return nil
 }
 
-// view says whether an operator only gives its operand another shape.
+// view says whether an operator only gives its operand, or a part of it, another shape.
 func (c *call) view(op *Op) bool {
 	return op.Kernels == 0 && len(op.Reads) == 1 && len(op.Writes) == 1 &&
-		c.g.Tensors[op.Reads[0]].Bytes() == c.g.Tensors[op.Writes[0]].Bytes()
+		c.g.Tensors[op.Reads[0]].Bytes() >= c.g.Tensors[op.Writes[0]].Bytes()
 }
 
 // workspace returns the bytes that an operator needs beside its operands. cuDNN's

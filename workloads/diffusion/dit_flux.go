@@ -1,0 +1,172 @@
+package diffusion
+
+import "errors"
+
+// flux is the shape of Flux.1: blocks in which text and image have weights of their own
+// and attend to each other, then blocks over the joined sequence in which attention and
+// MLP run side by side (FluxTransformer2DModel of diffusers). Guidance is an embedding, so
+// there is one pass a step.
+type flux struct {
+	Double int  `toml:"double_blocks"`
+	Single int  `toml:"single_blocks"`
+	Width  int  `toml:"width"`
+	Heads  int  `toml:"heads"`
+	MLP    int  `toml:"mlp_ratio"`
+	Text   int  `toml:"text_width"`
+	Pooled int  `toml:"pooled_width"`
+	In     int  `toml:"in_channels"` // 2x2 positions of the latent
+	Axes   int  `toml:"rotary_axes"`
+	Guided bool `toml:"guidance_embedding"`
+}
+
+func (f *flux) check() error {
+	if min(f.Double, f.Single, f.Width, f.Heads, f.MLP, f.Text, f.Pooled, f.In, f.Axes) < 1 || f.Width%f.Heads != 0 {
+		return errors.New("want all sizes above zero, and a width that is a multiple of heads")
+	}
+	return nil
+}
+
+func (f *flux) graph(c Call) (*Graph, error) {
+	if err := c.sides(16); err != nil {
+		return nil, err
+	}
+	t := newTrunk(c)
+	n, tokens := c.Batch*c.Passes, (c.Height/16)*(c.Width/16)
+	latent := t.Input("latent", n, f.In, tokens, 1)
+	prompt := t.Input("text", n, f.Text, c.Text, 1)
+	pooled := t.Input("pooled_text", n, f.Pooled, 1, 1)
+
+	b := &fluxBlock{trunk: t, f: f, half: c.DType == "fp16"}
+	x := t.Linear("x_embedder", latent, f.Width, true)
+	b.emb = f.embedding(t, n, pooled)
+	text := t.Linear("context_embedder", prompt, f.Width, true)
+	b.table = f.positions(t, c.Text+tokens)
+	for i := range f.Double {
+		t.Scope(nth("double", i), func() { text, x = b.double(text, x) })
+	}
+	x = t.sequence("join", "cat", n, c.Text+tokens, f.Width, text, x)
+	for i := range f.Single {
+		t.Scope(nth("single", i), func() { x = b.single(x) })
+	}
+	x = t.slice("image", x, c.Text, c.Text+tokens)
+	t.Scope("norm_out", func() { x = t.modulate("norm", x, t.conditioning(b.emb, 2, f.Width), 0) })
+	x = t.Linear("proj_out", x, f.In, true)
+	t.Hold(text, b.emb, b.table)
+	return t.Done(x), nil
+}
+
+// embedding adds up the embeddings of time step, guidance and pooled text.
+func (f *flux) embedding(t *trunk, n int, pooled TensorID) TensorID {
+	emb := t.mlp("time", t.timestep("time_sinusoid", n, 256), f.Width, f.Width, "silu")
+	if f.Guided {
+		g := t.mlp("guidance", t.timestep("guidance_sinusoid", n, 256), f.Width, f.Width, "silu")
+		emb = t.Pointwise("add_guidance", "add", emb, g)
+	}
+	p := t.mlp("pooled", pooled, f.Width, f.Width, "silu")
+	return t.Pointwise("add_pooled", "add", emb, p)
+}
+
+// positions adds the tables of rotary embedding: for each axis frequencies, angles, sine
+// and cosine, each repeated and cast, and for all axes two concatenations. They are
+// computed anew in each call.
+func (f *flux) positions(t *trunk, tokens int) TensorID {
+	var table TensorID
+	t.float(func() {
+		table = t.Add(Op{Name: "rotary_table", Kind: Elementwise, What: "small", Kernels: 9*f.Axes + 2}, 1, 2*f.Width/f.Heads, tokens, 1)
+	})
+	return table
+}
+
+// fluxBlock writes the blocks of one call.
+type fluxBlock struct {
+	*trunk
+	f          *flux
+	emb, table TensorID
+	half       bool // fp16 is clipped after each block
+}
+
+// double follows FluxTransformerBlock and FluxAttnProcessor2_0. Its tuple of attention
+// outputs, its gated outputs and its arguments live until it returns.
+func (b *fluxBlock) double(text, x TensorID) (text2, x2 TensorID) {
+	mod, h := b.normed("norm1", x)
+	textMod, textH := b.normed("norm1_context", text)
+	a, textA := b.joint(h, textH)
+
+	y, gatedA := b.gated("attn", x, a, mod)
+	y2 := b.modulate("norm2", y, mod, 0)
+	b.Hold(h)
+	ff := b.mlp("ff", y2, b.f.MLP*b.f.Width, b.f.Width, "gelu")
+	y, gatedF := b.gated("ff", y, ff, mod)
+
+	z, gatedT := b.gated("attn_context", text, textA, textMod)
+	z2 := b.modulate("norm2_context", z, textMod, 0)
+	b.Hold(textH)
+	textF := b.mlp("ff_context", z2, b.f.MLP*b.f.Width, b.f.Width, "gelu")
+	z, _ = b.gated("ff_context", z, textF, textMod)
+	if b.half {
+		z = b.Pointwise("clip", "clamp", z)
+	}
+	b.Hold(text, x, a, textA, gatedA, y2, gatedF, gatedT, z2, textF, mod, textMod)
+	return z, y
+}
+
+// normed adds a modulated norm, with the layer that makes its modulation.
+func (b *fluxBlock) normed(name string, x TensorID) (mod, y TensorID) {
+	b.Scope(name, func() {
+		mod = b.conditioning(b.emb, 6, b.f.Width)
+		y = b.modulate("norm", x, mod, 0)
+	})
+	return mod, y
+}
+
+// joint adds attention over text and image together.
+func (b *fluxBlock) joint(x, text TensorID) (image, context TensorID) {
+	b.Scope("attn", func() {
+		q, k, v := b.projections("to_q", "to_k", "to_v", x)
+		tq, tk, tv := b.projections("add_q", "add_k", "add_v", text)
+		s, tokens, words := b.Shape(x), b.Shape(x).H, b.Shape(text).H
+		join := func(name string, text, image TensorID) TensorID {
+			return b.sequence(name, "cat", s.N, words+tokens, b.f.Width, text, image)
+		}
+		q, k, v = join("cat_q", tq, q), join("cat_k", tk, k), join("cat_v", tv, v)
+		q, k = b.rotary("rotary_q", q, b.table), b.rotary("rotary_k", k, b.table)
+		o := b.attend(q, k, v, b.f.Heads, true)
+		image = b.Linear("to_out", b.slice("image", o, words, words+tokens), b.f.Width, true)
+		context = b.Linear("to_add_out", b.slice("text", o, 0, words), b.f.Width, true)
+		b.Hold(q, k, v, tq, tk, tv)
+	})
+	return image, context
+}
+
+// projections adds queries, keys and values, of which the first two are normalised head
+// by head.
+func (b *fluxBlock) projections(qName, kName, vName string, x TensorID) (q, k, v TensorID) {
+	dim := b.f.Width / b.f.Heads
+	q = b.Linear(qName, x, b.f.Width, true)
+	k = b.Linear(kName, x, b.f.Width, true)
+	v = b.Linear(vName, x, b.f.Width, true)
+	return b.rmsNorm(qName+"_norm", q, dim), b.rmsNorm(kName+"_norm", k, dim), v
+}
+
+// single follows FluxSingleTransformerBlock.
+func (b *fluxBlock) single(x TensorID) TensorID {
+	s := b.Shape(x)
+	mod := b.conditioning(b.emb, 3, b.f.Width)
+	h := b.modulate("norm", x, mod, 0)
+	m := b.Pointwise("gelu", "gelu", b.Linear("proj_mlp", h, b.f.MLP*b.f.Width, true))
+	var a TensorID
+	b.Scope("attn", func() {
+		q, k, v := b.projections("to_q", "to_k", "to_v", h)
+		q, k = b.rotary("rotary_q", q, b.table), b.rotary("rotary_k", k, b.table)
+		a = b.attend(q, k, v, b.f.Heads, true)
+		b.Hold(q, k, v)
+	})
+	y := b.sequence("cat", "cat", s.N, s.H, (1+b.f.MLP)*b.f.Width, a, m)
+	y = b.Linear("proj_out", y, b.f.Width, true)
+	y, _ = b.gated("out", x, y, mod)
+	if b.half {
+		y = b.Pointwise("clip", "clamp", y)
+	}
+	b.Hold(x, mod, h, m, a)
+	return y
+}
