@@ -31,10 +31,20 @@ func TestBadDescriptorsAreRefusedInOneLine(t *testing.T) {
 		{"kind = \"vae_decode\"\nlatents = 4", "networks/x.toml: unknown key \"latents\""},
 		{"kind = \"vae_decode\"\n[default]\nheigth = 4", "networks/x.toml: unknown key \"default.heigth\""},
 		{"kind = \"vae_decode\"\nlatent = ", "networks/x.toml:2: "},
+		{"base = \"sd15_unet\"\nheads = [7, 8, 8, 8]", "networks/x.toml: 7 heads over 320 channels: want a divisor"},
+		{"base = \"sd15_unet\"\nblock_channels = [320, 640]", "networks/x.toml: transformer_depth and heads have 4 and 4 levels: want 2, as block_channels"},
+		{"base = \"animatediff_unet\"\nmax_frames = 0", "networks/x.toml: motion_heads and max_frames: want at least 1"},
 		{"base = \"x\"", "networks/x.toml: base leads in a circle"},
 		{"base = \"y\"", "networks/y.toml: there is no such file"},
 	} {
 		files := fstest.MapFS{"networks/x.toml": {Data: []byte(c.text)}}
+		for _, base := range []string{"sd15_unet", "animatediff_unet"} {
+			data, err := networkFiles.ReadFile("networks/" + base + ".toml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			files["networks/"+base+".toml"] = &fstest.MapFile{Data: data}
+		}
 		_, err := parseNetwork(files, "x")
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q gives %v, want %s...", c.text, err, c.want)
@@ -50,6 +60,10 @@ func TestImpossibleCallsAreRefusedInOneLine(t *testing.T) {
 	}{
 		{"vae_kl_f8_decoder", Call{Width: 512, Height: 500}, "vae_kl_f8_decoder: 512x500: want sides that are multiples of 8"},
 		{"vae_kl_f8_decoder", Call{Width: -8, Height: 512}, "vae_kl_f8_decoder: -8x512 pixels, 0 tokens: want none negative"},
+		{"sd15_unet", Call{Width: 512, Height: 500}, "sd15_unet: 512x500: want sides that are multiples of 8"},
+		{"svd_unet", Call{Width: 1000, Height: 576}, "svd_unet: 1000x576: want sides that are multiples of 64"},
+		{"sdxl_unet", Call{Frames: 16}, "sdxl_unet: 16 frames: want 1, for it makes images"},
+		{"animatediff_unet", Call{Frames: 33}, "animatediff_unet: 33 frames: want at most 32, the positions that its motion modules know"},
 		{"vae_kl_f8_decoder", Call{Batch: -1}, "vae_kl_f8_decoder: batch is -1: want at least 1"},
 		{"vae_kl_f8_decoder", Call{DType: "int8"}, "vae_kl_f8_decoder: dtype \"int8\": want fp16, bf16 or fp32"},
 	} {
@@ -63,5 +77,25 @@ func TestImpossibleCallsAreRefusedInOneLine(t *testing.T) {
 	}
 	if _, err := Load("sdxl_vae_dekoder"); err == nil {
 		t.Error("a network that does not exist was loaded")
+	}
+}
+
+// TestSidesThatDoNotHalveEvenly has a latent of 65 x 63, which the way out must meet again
+// at every level.
+func TestSidesThatDoNotHalveEvenly(t *testing.T) {
+	g := graphOf(t, "sd15_unet", Call{Width: 520, Height: 504})
+	out := g.Tensors[g.Outputs[0]]
+	if out.H != 63 || out.W != 65 || out.C != 4 || out.N != 2 {
+		t.Errorf("the output is %dx%dx%dx%d, want 2x4x63x65", out.N, out.C, out.H, out.W)
+	}
+}
+
+// TestMotionModulesOfTheVersions has the published counts of their parameters.
+func TestMotionModulesOfTheVersions(t *testing.T) {
+	base := graphOf(t, "sd15_unet", Call{}).Params()
+	for name, want := range map[string]int64{"animatediff_unet": 453209280, "animatediff_v3_unet": 417137600} {
+		if got := graphOf(t, name, Call{}).Params() - base; got != want {
+			t.Errorf("%s has %d parameters in motion modules, want %d", name, got, want)
+		}
 	}
 }

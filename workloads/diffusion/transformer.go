@@ -27,7 +27,7 @@ func (b *Builder) spatialTransformer(name string, x TensorID, s transformer) Ten
 }
 
 // spatialBlock writes self-attention within an image, attention to the context, and the
-// gated feed-forward.
+// gated feed-forward. The caller's frame holds x until it returns.
 func (b *Builder) spatialBlock(name string, x TensorID, s transformer) TensorID {
 	t := b.Shape(x)
 	self := attend{groups: t.N, heads: s.heads, queries: t.H * t.W, keys: t.H * t.W, context: none, scores: s.scores}
@@ -35,13 +35,14 @@ func (b *Builder) spatialBlock(name string, x TensorID, s transformer) TensorID 
 	cross.context, cross.keys = s.context, s.tokens
 	var y TensorID
 	b.Scope(name, func() { y = b.attentionBlock(x, self, cross) })
+	b.Hold(x)
 	return y
 }
 
 // attentionBlock writes two attentions and a feed-forward, each behind a norm and beside
-// the identity. x stays alive until the end, for the caller's frame holds it; what a norm
-// or an attention returned does until the next of its kind returns and takes its name
-// (BasicTransformerBlock in diffusers).
+// the identity. What a norm or an attention returned stays alive until the next of its
+// kind returns and takes its name (BasicTransformerBlock in diffusers). Whether x does
+// until the end, as an argument, is for the caller to say.
 func (b *Builder) attentionBlock(x TensorID, first, second attend) TensorID {
 	n1 := b.layerNorm("norm1", x)
 	a1 := b.attention("attn1", n1, first)
@@ -55,7 +56,7 @@ func (b *Builder) attentionBlock(x TensorID, first, second attend) TensorID {
 	b.Hold(n2)
 	f := b.feedForward("ff", n3)
 	y := b.Pointwise("add3", "add", f, x2)
-	b.Hold(x, a2, n3)
+	b.Hold(a2, n3)
 	return y
 }
 

@@ -1,6 +1,10 @@
 package diffusion
 
-import "errors"
+import (
+	"errors"
+
+	"orrery/hwmodel"
+)
 
 // autoencoder is the shape of the image autoencoders that Stable Diffusion uses
 // (AutoencoderKL in diffusers).
@@ -26,83 +30,171 @@ func (a *autoencoder) check() error {
 // scale returns the pixels of a side for each position of the latent.
 func (a *autoencoder) scale() int { return 1 << (len(a.Channels) - 1) }
 
-// vaeDecoder is the half that makes pixels of latents. A call's batch is the number of
-// images decoded at once, frames included.
-type vaeDecoder struct{ autoencoder }
+// vaeDecoder is the half that makes pixels of latents. A call's batch times its frames
+// is the number of images that are decoded at once; a temporal decoder takes them as the
+// frames of one clip, as diffusers does with every chunk of frames.
+type vaeDecoder struct {
+	autoencoder
+	Temporal bool `toml:"temporal"` // every residual block has a second one over frames, and the pixels a convolution over them
+}
 
 func (d *vaeDecoder) graph(c Call) (*Graph, error) {
-	if err := c.sides(d.scale()); err != nil {
+	v, err := d.begin(c)
+	if err != nil {
+		return nil, err
+	}
+	n, last := c.Batch*c.Frames, len(d.Channels)-1
+	if d.Temporal {
+		v.block = func(name string, x TensorID, out int) TensorID { return v.videoResidual(name, x, out, n, none) }
+	}
+	x := v.Input("latent", n, d.Latent, c.Height/d.scale(), c.Width/d.scale())
+	v.Along(Spatial, func() {
+		if d.QuantConv {
+			x = v.Conv("post_quant_conv", x, d.Latent, 1, 1)
+		}
+		x = v.Conv("conv_in", x, d.Channels[last], 3, 1)
+	})
+	x = v.middle(x)
+	for i := range d.Channels {
+		x = v.up(i, x, d.Channels[last-i], i < last)
+	}
+	v.Along(Spatial, func() { x = v.out(x, 3) })
+	if d.Temporal {
+		v.Along(Temporal, func() { x = v.convTemporal("time_conv_out", x, n) })
+	}
+	return v.Done(x), nil
+}
+
+// vaeEncoder is the half that makes latents of pixels: their means and variances.
+type vaeEncoder struct{ autoencoder }
+
+func (e *vaeEncoder) graph(c Call) (*Graph, error) {
+	v, err := e.begin(c)
+	if err != nil {
+		return nil, err
+	}
+	last := len(e.Channels) - 1
+	x := v.Input("pixels", c.Batch*c.Frames, 3, c.Height, c.Width)
+	v.Along(Spatial, func() { x = v.Conv("conv_in", x, e.Channels[0], 3, 1) })
+	for i := range e.Channels {
+		x = v.down(i, x, e.Channels[i], i < last)
+	}
+	x = v.middle(x)
+	v.Along(Spatial, func() {
+		x = v.out(x, 2*e.Latent)
+		if e.QuantConv {
+			x = v.Conv("quant_conv", x, 2*e.Latent, 1, 1)
+		}
+	})
+	return v.Done(x), nil
+}
+
+// vaeWriter writes one call of an autoencoder's half. What enters a level is the caller's
+// variable until the level returns.
+type vaeWriter struct {
+	*Builder
+	shape *autoencoder
+	call  Call
+	block func(name string, x TensorID, out int) TensorID // a residual block
+}
+
+// begin starts a graph whose residual blocks are those of images.
+func (a *autoencoder) begin(c Call) (*vaeWriter, error) {
+	if err := c.sides(a.scale()); err != nil {
 		return nil, err
 	}
 	b, err := c.builder()
 	if err != nil {
 		return nil, err
 	}
-	last := len(d.Channels) - 1
-	n, h, w := c.Batch*c.Frames, c.Height/d.scale(), c.Width/d.scale()
-	x := b.Input("latent", n, d.Latent, h, w)
-	b.Along(Spatial, func() {
-		if d.QuantConv {
-			x = b.Conv("post_quant_conv", x, d.Latent, 1, 1)
-		}
-		x = b.Conv("conv_in", x, d.Channels[last], 3, 1)
-	})
-	x = b.vaeMiddle(x, c.Scores)
-	for i := range d.Channels {
-		x = d.up(b, i, x)
+	v := &vaeWriter{Builder: b, shape: a, call: c}
+	v.block = func(name string, x TensorID, out int) TensorID {
+		b.Along(Spatial, func() { x = b.residual(name, x, out, none) })
+		return x
 	}
-	b.Along(Spatial, func() { x = b.vaeOut(x, 3) })
-	return b.Done(x), nil
+	return v, nil
 }
 
-// up writes a level of the decoder. The decoder's own variable names the level's input
-// until the level returns.
-func (d *vaeDecoder) up(b *Builder, i int, x TensorID) TensorID {
-	last := len(d.Channels) - 1
+// up writes a level of the decoder, which ends with upsampling where there is a next one.
+func (v *vaeWriter) up(i int, x TensorID, channels int, more bool) TensorID {
 	in := x
-	b.Scope(nth("up", i), func() {
-		for j := range d.Resnets + 1 {
-			b.Along(Spatial, func() { x = b.residual(nth("res", j), x, d.Channels[last-i], none) })
+	v.Scope(nth("up", i), func() {
+		for j := range v.shape.Resnets + 1 {
+			x = v.block(nth("res", j), x, channels)
 		}
-		if i < last {
-			t := b.Shape(x)
-			b.Along(Spatial, func() { x = b.upsample(x, 2*t.H, 2*t.W) })
+		if more {
+			t := v.Shape(x)
+			v.Along(Spatial, func() { x = v.upsample(x, 2*t.H, 2*t.W) })
 		}
 	})
-	b.Hold(in)
+	v.Hold(in)
 	return x
 }
 
-// vaeMiddle writes the middle of an image autoencoder: a residual block, attention with
-// one head over all positions, a residual block.
-func (b *Builder) vaeMiddle(x TensorID, scores bool) TensorID {
-	in, channels := x, b.Shape(x).C
-	b.Scope("mid", func() {
-		b.Along(Spatial, func() { x = b.residual("res0", x, channels, none) })
-		b.Along(Spatial, func() { x = b.vaeAttention(x, scores) })
-		b.Along(Spatial, func() { x = b.residual("res1", x, channels, none) })
+// down writes a level of the encoder, which ends with downsampling where there is a next one.
+func (v *vaeWriter) down(i int, x TensorID, channels int, more bool) TensorID {
+	in := x
+	v.Scope(nth("down", i), func() {
+		for j := range v.shape.Resnets {
+			x = v.block(nth("res", j), x, channels)
+		}
+		if more {
+			v.Along(Spatial, func() { x = v.halve(x) })
+		}
 	})
-	b.Hold(in)
+	v.Hold(in)
 	return x
 }
 
-// vaeAttention writes the attention of the middle of an autoencoder, with its norm and
-// the sum with its input.
-func (b *Builder) vaeAttention(x TensorID, scores bool) TensorID {
-	t := b.Shape(x)
+// halve writes the encoder's downsampling: it pads on the right and below only, by a copy,
+// and convolves without padding.
+func (v *vaeWriter) halve(x TensorID) TensorID {
+	t := v.Shape(x)
+	padded := v.Add(Op{Name: "pad", Kind: Elementwise, What: "copy", Kernels: -1}, t.N, t.C, t.H+1, t.W+1, x)
+	s := hwmodel.ConvShape{
+		N: float64(t.N), Cin: float64(t.C), H: float64(t.H + 1), W: float64(t.W + 1), Cout: float64(t.C),
+		KernelH: 3, KernelW: 3, StrideH: 2, StrideW: 2, Groups: 1,
+	}
+	weights := int64(t.C) * int64(t.C) * 9
+	y := v.Add(Op{
+		Name: "downsample", Kind: Conv, Conv: s, Params: weights + int64(t.C),
+		MACs: int64(t.N) * int64(t.H/2) * int64(t.W/2) * weights,
+	}, t.N, t.C, t.H/2, t.W/2, padded)
+	v.Hold(x)
+	return y
+}
+
+// middle writes a residual block, attention with one head over all positions, and
+// another residual block.
+func (v *vaeWriter) middle(x TensorID) TensorID {
+	in, channels := x, v.Shape(x).C
+	v.Scope("mid", func() {
+		x = v.block("res0", x, channels)
+		v.Along(Spatial, func() { x = v.attend(x) })
+		x = v.block("res1", x, channels)
+	})
+	v.Hold(in)
+	return x
+}
+
+// attend writes the attention of the middle, with its norm and the sum with its input.
+func (v *vaeWriter) attend(x TensorID) TensorID {
+	t := v.Shape(x)
 	var y TensorID
-	b.Scope("attn", func() {
-		h := b.GroupNorm("group_norm", x, normGroups)
-		h = b.attention("attn", h, attend{groups: t.N, heads: 1, queries: t.H * t.W, keys: t.H * t.W, context: none, bias: true, scores: scores})
-		y = b.Pointwise("residual", "add", h, x)
-		b.Hold(x, h)
+	v.Scope("attn", func() {
+		h := v.GroupNorm("group_norm", x, normGroups)
+		h = v.attention("attn", h, attend{
+			groups: t.N, heads: 1, queries: t.H * t.W, keys: t.H * t.W,
+			context: none, bias: true, scores: v.call.Scores,
+		})
+		y = v.Pointwise("residual", "add", h, x)
 	})
 	return y
 }
 
-// vaeOut writes the norm, activation and convolution that an autoencoder ends with.
-func (b *Builder) vaeOut(x TensorID, out int) TensorID {
-	x = b.GroupNorm("norm_out", x, normGroups)
-	x = b.Pointwise("silu", "silu", x)
-	return b.Conv("conv_out", x, out, 3, 1)
+// out writes the norm, activation and convolution that a half ends with.
+func (v *vaeWriter) out(x TensorID, channels int) TensorID {
+	x = v.GroupNorm("norm_out", x, normGroups)
+	x = v.Pointwise("silu", "silu", x)
+	return v.Conv("conv_out", x, channels, 3, 1)
 }
