@@ -1,52 +1,15 @@
 package diffusion
 
-import (
-	"fmt"
-	"testing"
-)
+import "testing"
 
 // TestEveryTensorLivesFromItsWriteToItsLastUse is the law of all graphs: what is read has
 // been written and not been freed, and what is written is freed once or is an output.
 func TestEveryTensorLivesFromItsWriteToItsLastUse(t *testing.T) {
 	for _, name := range Names() {
 		for _, c := range []Call{{}, {Scores: true}, {Batch: 3, Passes: 1, DType: "fp32"}} {
-			g := graphOf(t, name, c)
-			if err := checkLifetimes(g); err != nil {
-				t.Errorf("%s %+v: %v", name, c, err)
-			}
+			checkLifetimes(t, graphOf(t, name, c))
 		}
 	}
-}
-
-func checkLifetimes(g *Graph) error {
-	alive := map[TensorID]bool{}
-	for _, t := range g.Inputs {
-		alive[t] = true
-	}
-	for i := range g.Ops {
-		op := &g.Ops[i]
-		for _, t := range op.Reads {
-			if !alive[t] {
-				return fmt.Errorf("%s reads %s, which is not there", op.Name, g.Tensors[t].Name)
-			}
-		}
-		for _, t := range op.Writes {
-			if alive[t] {
-				return fmt.Errorf("%s writes %s again", op.Name, g.Tensors[t].Name)
-			}
-			alive[t] = true
-		}
-		for _, t := range op.Free {
-			if !alive[t] {
-				return fmt.Errorf("%s frees %s, which is not there", op.Name, g.Tensors[t].Name)
-			}
-			delete(alive, t)
-		}
-	}
-	if len(alive) != len(g.Inputs)+len(g.Outputs) {
-		return fmt.Errorf("%d tensors at the end, want %d inputs and %d outputs", len(alive), len(g.Inputs), len(g.Outputs))
-	}
-	return nil
 }
 
 // peak returns the most bytes that are alive during an operator, its reads and writes
