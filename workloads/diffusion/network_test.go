@@ -33,12 +33,13 @@ func TestBadDescriptorsAreRefusedInOneLine(t *testing.T) {
 		{"kind = \"vae_decode\"\nlatent = ", "networks/x.toml:2: "},
 		{"base = \"sd15_unet\"\nheads = [7, 8, 8, 8]", "networks/x.toml: 7 heads over 320 channels: want a divisor"},
 		{"base = \"sd15_unet\"\nblock_channels = [320, 640]", "networks/x.toml: transformer_depth and heads have 4 and 4 levels: want 2, as block_channels"},
+		{"base = \"ssd1b_unet\"\nup_transformer_depth = [[4, 4], [2, 1, 1], [0, 0, 0]]", "networks/x.toml: up_transformer_depth has [4 4]: want 3, none negative"},
 		{"base = \"animatediff_unet\"\nmax_frames = 0", "networks/x.toml: motion_heads and max_frames: want at least 1"},
 		{"base = \"x\"", "networks/x.toml: base leads in a circle"},
 		{"base = \"y\"", "networks/y.toml: there is no such file"},
 	} {
 		files := fstest.MapFS{"networks/x.toml": {Data: []byte(c.text)}}
-		for _, base := range []string{"sd15_unet", "animatediff_unet"} {
+		for _, base := range []string{"sd15_unet", "sdxl_unet", "ssd1b_unet", "animatediff_unet"} {
 			data, err := networkFiles.ReadFile("networks/" + base + ".toml")
 			if err != nil {
 				t.Fatal(err)
@@ -97,5 +98,25 @@ func TestMotionModulesOfTheVersions(t *testing.T) {
 		if got := graphOf(t, name, Call{}).Params() - base; got != want {
 			t.Errorf("%s has %d parameters in motion modules, want %d", name, got, want)
 		}
+	}
+}
+
+// TestDistilledXLHasItsPublishedSize: "1.3 billion parameters" (blog.segmind.com), and the
+// transformer blocks of its configuration.
+func TestDistilledXLHasItsPublishedSize(t *testing.T) {
+	for name, want := range map[string]int{"sdxl_unet": 70, "ssd1b_unet": 34} {
+		g := graphOf(t, name, Call{})
+		blocks := 0
+		for i := range g.Ops {
+			if strings.HasSuffix(g.Ops[i].Name, "/attn1/sdpa") {
+				blocks++
+			}
+		}
+		if blocks != want {
+			t.Errorf("%s has %d transformer blocks, want %d", name, blocks, want)
+		}
+	}
+	if n := float64(graphOf(t, "ssd1b_unet", Call{}).Params()) / 1e9; n < 1.25 || n > 1.35 {
+		t.Errorf("ssd1b_unet has %.3f billion parameters, want 1.3", n)
 	}
 }

@@ -3,6 +3,7 @@ package diffusion
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // unet is the shape of a UNet of Stable Diffusion (UNet2DConditionModel in diffusers):
@@ -14,11 +15,15 @@ type unet struct {
 	Channels []int `toml:"block_channels"` // by level, from the outside
 	Resnets  int   `toml:"resnets"`        // of a level of the way in; the way out has one more
 	Depth    []int `toml:"transformer_depth"`
-	Mid      int   `toml:"mid_transformer_depth"`
-	Heads    []int `toml:"heads"`
-	Context  int   `toml:"cross_attention_dim"`
-	TimeDim  int   `toml:"time_embed_dim"`
-	Added    int   `toml:"added_embedding_dim"` // of what is embedded beside the time; 0: nothing is
+	// UpDepth has the depths of the way out where they are not those of the way in: by
+	// level from the inside, for each of its residual blocks.
+	UpDepth  [][]int `toml:"up_transformer_depth"`
+	Mid      int     `toml:"mid_transformer_depth"`
+	MidShort bool    `toml:"mid_short"` // the middle is a residual block alone
+	Heads    []int   `toml:"heads"`
+	Context  int     `toml:"cross_attention_dim"`
+	TimeDim  int     `toml:"time_embed_dim"`
+	Added    int     `toml:"added_embedding_dim"` // of what is embedded beside the time; 0: nothing is
 }
 
 func (s *unet) check() error {
@@ -30,6 +35,9 @@ func (s *unet) check() error {
 		return fmt.Errorf("transformer_depth and heads have %d and %d levels: want %d, as block_channels", len(s.Depth), len(s.Heads), levels)
 	case s.Mid < 0 || s.Added < 0:
 		return errors.New("mid_transformer_depth and added_embedding_dim: want none negative")
+	}
+	if err := s.checkUpDepth(); err != nil {
+		return err
 	}
 	for i, c := range s.Channels {
 		if c < normGroups || c%normGroups != 0 {
@@ -43,6 +51,29 @@ func (s *unet) check() error {
 		}
 	}
 	return nil
+}
+
+func (s *unet) checkUpDepth() error {
+	if s.UpDepth == nil {
+		return nil
+	}
+	if len(s.UpDepth) != len(s.Channels) {
+		return fmt.Errorf("up_transformer_depth has %d levels: want %d, as block_channels", len(s.UpDepth), len(s.Channels))
+	}
+	for _, level := range s.UpDepth {
+		if len(level) != s.Resnets+1 || slices.Min(level) < 0 {
+			return fmt.Errorf("up_transformer_depth has %v: want %d, none negative", level, s.Resnets+1)
+		}
+	}
+	return nil
+}
+
+// upDepth returns the depth of the transformer at block j of level i of the way out.
+func (s *unet) upDepth(i, j int) int {
+	if s.UpDepth != nil {
+		return s.UpDepth[i][j]
+	}
+	return s.Depth[len(s.Depth)-1-i]
 }
 
 func (s *unet) graph(c Call) (*Graph, error) {
@@ -141,7 +172,8 @@ func (u *unetWriter) write(position, middle func(x TensorID, p place) TensorID) 
 		x = u.Pointwise("silu", "silu", x)
 		x = u.Conv("conv_out", x, s.Out, 3, 1)
 	})
-	u.Hold(append(held, u.temb)...)
+	u.Hold(u.temb)
+	u.Hold(held...)
 	return u.Done(x)
 }
 
@@ -170,7 +202,7 @@ func (u *unetWriter) up(i int, x TensorID, skips []TensorID, next TensorID, posi
 	u.Scope(nth("up", i), func() {
 		for j := range s.Resnets + 1 {
 			x = u.concat(nth("cat", j), x, skips[s.Resnets-j])
-			x = position(x, place{number: nth("", j), out: s.Channels[level], depth: s.Depth[level], heads: s.Heads[level]})
+			x = position(x, place{number: nth("", j), out: s.Channels[level], depth: s.upDepth(i, j), heads: s.Heads[level]})
 		}
 		if next != none {
 			t := u.Shape(next)
@@ -201,6 +233,9 @@ func (u *unetWriter) imagePosition(x TensorID, p place) TensorID {
 func (u *unetWriter) imageMiddle(x TensorID, p place) TensorID {
 	u.Along(Spatial, func() {
 		x = u.residual("res0", x, p.out, u.temb)
+		if u.shape.MidShort {
+			return
+		}
 		if p.depth > 0 {
 			x = u.spatialTransformer("attn", x, u.transformerAt(p))
 		}
