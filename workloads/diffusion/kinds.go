@@ -13,4 +13,7 @@ var kinds = map[string]kind{
 	"wan":         {RoleDenoiser, func() shape { return new(wan) }},
 	"clip":        {RoleEncoder, func() shape { return new(clip) }},
 	"t5":          {RoleEncoder, func() shape { return new(t5) }},
+	"swin_unet":   {RoleDenoiser, func() shape { return new(swinUNet) }},
+	"vq_encode":   {RoleEncoder, func() shape { return new(vqEncoder) }},
+	"vq_decode":   {RoleDecoder, func() shape { return new(vqDecoder) }},
 }
