@@ -182,7 +182,21 @@ func (p *Pipeline) check() error {
 			return fmt.Errorf("%s is %d; want a number from %d to %d", n.key, n.value, n.lo, n.hi)
 		}
 	}
+	for _, n := range p.Networks() {
+		if !slices.Contains(Names(), n) {
+			return names.Unknown("network", n, Names())
+		}
+	}
 	return p.Job().Validate()
+}
+
+// Networks returns the names of the networks that a run of the pipeline calls.
+func (p *Pipeline) Networks() []string {
+	var list []string
+	for _, e := range slices.Concat(p.Text, p.Image) {
+		list = append(list, e.Network)
+	}
+	return append(list, p.Denoiser, p.Decoder.Network)
 }
 
 // Video says whether the pipeline makes videos rather than images.

@@ -85,3 +85,28 @@ func TestJobsSayWhatWouldBeRight(t *testing.T) {
 		}
 	}
 }
+
+// Every shipped pipeline runs as it stands: its stages are there, in their order, and the
+// tensors of each are alive when they are read.
+func TestPipelinesRun(t *testing.T) {
+	for _, name := range PipelineNames() {
+		j := job(t, name, nil)
+		stages := stagesOf(t, j)
+		for i, s := range stages {
+			if i > 0 && s.Phase < stages[i-1].Phase {
+				t.Errorf("%s: %s comes after %s", name, s.Name, stages[i-1].Name)
+			}
+			checkLifetimes(t, s.Graph)
+		}
+		if last := stages[len(stages)-1]; last.Phase != Decode {
+			t.Errorf("%s ends with %s; want decoding", name, last.Name)
+		}
+		steps, err := j.SolverSteps()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := evaluations(stages), Evaluations(steps); got != want {
+			t.Errorf("%s: the denoiser is called %d times; want %d", name, got, want)
+		}
+	}
+}

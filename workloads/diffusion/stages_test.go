@@ -28,7 +28,7 @@ func stagesOf(t *testing.T, j *Job) []Stage {
 	return stages
 }
 
-// outline writes stages as "50 step, 1 decode".
+// outline writes stages as "2 encode clip_text_l, 50 step, 1 decode".
 func outline(stages []Stage) string {
 	var parts []string
 	for _, s := range stages {
@@ -54,11 +54,11 @@ func TestStagesOfARun(t *testing.T) {
 		change func(*Job)
 		want   string
 	}{
-		{"defaults", func(j *Job) { j.Sampler = "ddim" }, "50 step, 1 decode"},
-		{"no guidance", func(j *Job) { j.Sampler, j.Passes, j.Steps = "lcm", 1, 4 }, "4 step, 1 decode"},
-		{"decoded three at a time", func(j *Job) { j.Sampler, j.Batch, j.DecodeAtOnce = "ddim", 8, 3 }, "50 step, 2 decode, 1 decode"},
-		{"guidance for the first half", func(j *Job) { j.Sampler, j.Method.Guided = "ddim", Interval{0, 0.5} }, "25 step, 25 step, 1 decode"},
-		{"multistep", func(j *Job) { j.Sampler, j.Steps = "dpm-solver++", 20 }, "1 step, 19 step, 1 decode"},
+		{"defaults", func(j *Job) { j.Sampler = "ddim" }, "2 encode clip_text_l, 50 step, 1 decode"},
+		{"no guidance", func(j *Job) { j.Sampler, j.Passes, j.Steps = "lcm", 1, 4 }, "1 encode clip_text_l, 4 step, 1 decode"},
+		{"decoded three at a time", func(j *Job) { j.Sampler, j.Batch, j.DecodeAtOnce = "ddim", 8, 3 }, "2 encode clip_text_l, 50 step, 2 decode, 1 decode"},
+		{"guidance for the first half", func(j *Job) { j.Sampler, j.Method.Guided = "ddim", Interval{0, 0.5} }, "2 encode clip_text_l, 25 step, 25 step, 1 decode"},
+		{"multistep", func(j *Job) { j.Sampler, j.Steps = "dpm-solver++", 20 }, "2 encode clip_text_l, 1 step, 19 step, 1 decode"},
 	} {
 		if got := outline(stagesOf(t, job(t, "sd15", c.change))); got != c.want {
 			t.Errorf("%s: %s; want %s", c.name, got, c.want)
