@@ -115,13 +115,38 @@ func (m *Memory) Text() string {
 func (m *Memory) stageTable(b *strings.Builder) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "stage\tcalls\tlive\tallocated\treserved\toperator at the peaks")
-	for i := range m.Stages {
-		s := &m.Stages[i]
+	for _, s := range m.byName() {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", s.Name, s.Calls, gib(s.Live.Bytes), gib(s.Allocated.Bytes), gib(s.Reserved.Bytes), s.holders(false))
 	}
 	p := &m.Peak
 	fmt.Fprintf(w, "peak\t\t%s\t%s\t%s\t%s\n", gib(p.Live.Bytes), gib(p.Allocated.Bytes), gib(p.Reserved.Bytes), p.holders(true))
 	w.Flush()
+}
+
+// byName joins the stages of one name, as where full steps and shorter ones take turns.
+func (m *Memory) byName() []*MemoryStage {
+	var joined []*MemoryStage
+	at := map[string]*MemoryStage{}
+	for _, s := range m.Stages {
+		t := at[s.Name]
+		if t == nil {
+			at[s.Name] = &s
+			joined = append(joined, &s)
+			continue
+		}
+		t.Calls += s.Calls
+		t.Traced += s.Traced
+		t.Live, t.Allocated, t.Reserved = t.Live.or(s.Live), t.Allocated.or(s.Allocated), t.Reserved.or(s.Reserved)
+	}
+	return joined
+}
+
+// or returns the larger peak, the first of equal ones.
+func (p MemoryPeak) or(q MemoryPeak) MemoryPeak {
+	if q.Bytes > p.Bytes {
+		return q
+	}
+	return p
 }
 
 // holders names the operators that hold the peaks of a stage, once where they are one.
@@ -222,8 +247,8 @@ func (m *Memory) plot(title string, first, end int) chart.Lines {
 		}
 		c.Series = append(c.Series, s)
 	}
-	for i := range m.Stages {
-		if s := &m.Stages[i]; s.First >= first && s.First < end {
+	for _, s := range m.byName() {
+		if s.First >= first && s.First < end {
 			c.XMarks = append(c.XMarks, chart.Mark{Value: float64(s.First), Label: s.mark()})
 		}
 	}

@@ -45,11 +45,12 @@ type MemoryPeak struct {
 	Stage, Operator string
 }
 
-// StageMemory is the part of a run that one stage of a pipeline takes.
+// StageMemory is the part of a run that one stage of a pipeline takes, or several of one
+// name in a row.
 type StageMemory struct {
 	Name   string
 	Times  int // calls in a row
-	Traced int // of them followed; later ones do again what the last of these did
+	Traced int // of them followed; the others do again what was done before them
 	First  int // its first operator, counted over the whole run
 	Peak   MemoryPeaks
 }
@@ -151,10 +152,13 @@ func (f *follower) load(m *Module) error {
 // repeat follows the calls of a stage. Where nothing is kept, it stops when one call ends
 // as the one before it did, after which all others do the same.
 func (f *follower) repeat(s *Calls) error {
-	f.run.Stages = append(f.run.Stages, StageMemory{Name: s.Name, Times: s.Times, First: len(f.all)})
-	f.stage = &f.run.Stages[len(f.run.Stages)-1]
+	if f.stage == nil || f.stage.Name != s.Name {
+		f.run.Stages = append(f.run.Stages, StageMemory{Name: s.Name, First: len(f.all)})
+		f.stage = &f.run.Stages[len(f.run.Stages)-1]
+	}
+	f.stage.Times += s.Times
 	var before []hwmodel.Gap
-	for f.stage.Traced < s.Times {
+	for range s.Times {
 		c := &call{follower: f, g: s.Graph, at: make([]int32, len(s.Graph.Tensors)), stores: make([]store, 1, len(s.Graph.Tensors)+1)}
 		if err := c.forward(); err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
