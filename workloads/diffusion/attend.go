@@ -6,6 +6,7 @@ type attend struct {
 	context                      TensorID // what keys and values are made of; none: x itself
 	bias                         bool     // of the projections of queries, keys and values
 	scores                       bool     // materialised
+	positions                    bool     // the embedding of each token's place is added first
 }
 
 // attention writes queries, keys, values, their attention and the output projection,

@@ -74,7 +74,7 @@ func (u *unetWriter) motionModule(name string, x TensorID, heads int) TensorID {
 		y = u.Linear("proj_in", y, t.C, true)
 		in := y
 		s := u.Shape(y)
-		over := attend{groups: s.N, heads: heads, queries: frames, keys: frames, context: none, scores: u.call.Scores}
+		over := attend{groups: s.N, heads: heads, queries: frames, keys: frames, context: none, positions: true, scores: u.call.Scores}
 		u.Scope("block0", func() { y = u.attentionBlock(y, over, over) })
 		u.Hold(in)
 		y = u.Linear("proj_out", y, t.C, true)
@@ -85,9 +85,8 @@ func (u *unetWriter) motionModule(name string, x TensorID, heads int) TensorID {
 }
 
 // byPosition adds the copy that brings the frames of a clip beside each other: from frames
-// of positions to positions of frames. It is not counted among the kernels, for the
-// published counts that the networks are held against leave it out.
+// of positions to positions of frames.
 func (u *unetWriter) byPosition(name string, x TensorID, frames int) TensorID {
 	t := u.Shape(x)
-	return u.Add(Op{Name: name, Kind: Elementwise, What: "copy", Kernels: -1}, t.N/frames*t.H*t.W, t.C, frames, 1, x)
+	return u.Add(Op{Name: name, Kind: Elementwise, What: "copy"}, t.N/frames*t.H*t.W, t.C, frames, 1, x)
 }

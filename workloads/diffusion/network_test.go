@@ -120,3 +120,14 @@ func TestDistilledXLHasItsPublishedSize(t *testing.T) {
 		t.Errorf("ssd1b_unet has %.3f billion parameters, want 1.3", n)
 	}
 }
+
+// TestWhatTheTablesLeaveOut has the kernels of an eager run that the layer tables do not
+// count: two copies around each of 16 blocks over frames; a copy and two sums in each of
+// 21 motion modules; padding before each of three convolutions.
+func TestWhatTheTablesLeaveOut(t *testing.T) {
+	for name, want := range map[string]int{"svd_unet": 1459 + 16*2, "animatediff_unet": 1169 + 21*3, "vae_kl_f8_encoder": 97 + 3} {
+		if got := graphOf(t, name, Call{}).Kernels(); got != want {
+			t.Errorf("%s: %d kernels, want %d", name, got, want)
+		}
+	}
+}

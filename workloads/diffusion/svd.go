@@ -131,7 +131,7 @@ func (u *unetWriter) temporalBlock(name string, x TensorID, s transformer) Tenso
 		cross := self
 		cross.context, cross.keys = s.context, s.tokens
 		h = u.attentionBlock(h, self, cross)
-		y = u.Add(Op{Name: "by_frame", Kind: Elementwise, What: "copy", Kernels: -1}, t.N, t.C, t.H, t.W, h)
+		y = u.Add(Op{Name: "by_frame", Kind: Elementwise, What: "copy"}, t.N, t.C, t.H, t.W, h)
 		u.Hold(in)
 	})
 	return y

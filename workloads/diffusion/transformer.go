@@ -44,11 +44,12 @@ func (b *Builder) spatialBlock(name string, x TensorID, s transformer) TensorID 
 // kind returns and takes its name (BasicTransformerBlock in diffusers). Whether x does
 // until the end, as an argument, is for the caller to say.
 func (b *Builder) attentionBlock(x TensorID, first, second attend) TensorID {
-	n1 := b.layerNorm("norm1", x)
+	n1 := b.positioned("pos_embed1", b.layerNorm("norm1", x), first)
 	a1 := b.attention("attn1", n1, first)
 	x1 := b.Pointwise("add1", "add", a1, x)
 	n2 := b.layerNorm("norm2", x1)
 	b.Hold(n1)
+	n2 = b.positioned("pos_embed2", n2, second)
 	a2 := b.attention("attn2", n2, second)
 	b.Hold(a1)
 	x2 := b.Pointwise("add2", "add", a2, x1)
@@ -58,6 +59,15 @@ func (b *Builder) attentionBlock(x TensorID, first, second attend) TensorID {
 	y := b.Pointwise("add3", "add", f, x2)
 	b.Hold(a2, n3)
 	return y
+}
+
+// positioned adds the embedding of places to what an attention takes, where it wants them.
+// The embedding is a constant of the network, and small.
+func (b *Builder) positioned(name string, x TensorID, a attend) TensorID {
+	if !a.positions {
+		return x
+	}
+	return b.Pointwise(name, "add", x)
 }
 
 // layerNorm adds a layer norm with scale and shift.

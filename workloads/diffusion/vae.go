@@ -150,7 +150,7 @@ func (v *vaeWriter) down(i int, x TensorID, channels int, more bool) TensorID {
 // and convolves without padding.
 func (v *vaeWriter) halve(x TensorID) TensorID {
 	t := v.Shape(x)
-	padded := v.Add(Op{Name: "pad", Kind: Elementwise, What: "copy", Kernels: -1}, t.N, t.C, t.H+1, t.W+1, x)
+	padded := v.Add(Op{Name: "pad", Kind: Elementwise, What: "copy"}, t.N, t.C, t.H+1, t.W+1, x)
 	s := hwmodel.ConvShape{
 		N: float64(t.N), Cin: float64(t.C), H: float64(t.H + 1), W: float64(t.W + 1), Cout: float64(t.C),
 		KernelH: 3, KernelW: 3, StrideH: 2, StrideW: 2, Groups: 1,
