@@ -115,6 +115,12 @@ func (c Call) check() error {
 			return fmt.Errorf("%s is %d: want at least 1", f.name, f.n)
 		}
 	}
+	if c.Batch > maxImages || c.Frames > maxImages || c.Passes > maxImages || c.Batch*c.Frames*c.Passes > maxImages {
+		return fmt.Errorf("batch %d, %d frames, %d passes: want at most %d images in all", c.Batch, c.Frames, c.Passes, maxImages)
+	}
+	if c.Height > maxSide || c.Width > maxSide {
+		return fmt.Errorf("%dx%d: want sides of at most %d", c.Width, c.Height, maxSide)
+	}
 	if c.Height < 0 || c.Width < 0 || c.Text < 0 {
 		return fmt.Errorf("%dx%d pixels, %d tokens: want none negative", c.Width, c.Height, c.Text)
 	}

@@ -66,6 +66,8 @@ func TestImpossibleCallsAreRefusedInOneLine(t *testing.T) {
 		{"sdxl_unet", Call{Frames: 16}, "sdxl_unet: 16 frames: want 1, for it makes images"},
 		{"animatediff_unet", Call{Frames: 33}, "animatediff_unet: 33 frames: want at most 32, the positions that its motion modules know"},
 		{"vae_kl_f8_decoder", Call{Batch: -1}, "vae_kl_f8_decoder: batch is -1: want at least 1"},
+		{"sd15_unet", Call{Batch: 1 << 40, Frames: 1}, "sd15_unet: batch 1099511627776, 1 frames, 2 passes: want at most 16384 images in all"},
+		{"sd15_unet", Call{Width: 1 << 20}, "sd15_unet: 1048576x512: want sides of at most 32768"},
 		{"vae_kl_f8_decoder", Call{DType: "int8"}, "vae_kl_f8_decoder: dtype \"int8\": want fp16, bf16 or fp32"},
 	} {
 		n, err := Load(c.network)
