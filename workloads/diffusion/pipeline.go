@@ -33,7 +33,7 @@ type Pipeline struct {
 	Denoiser string    `toml:"denoiser"` // network
 	Decoder  Decoder   `toml:"decoder"`
 	Loaded   []Weights `toml:"loaded"` // what is in memory beside the networks above, though no run uses it
-	Latent   Latent    `toml:"latent"`
+	Concat   int       `toml:"concat"` // channels of an image's latent that the denoiser reads beside its own
 
 	Width     int    `toml:"width"`  // pixels
 	Height    int    `toml:"height"` // pixels
@@ -76,14 +76,6 @@ type Weights struct {
 	Network string `toml:"network"` // whose parameters they are, or
 	Params  int64  `toml:"params"`  // how many
 	DType   string `toml:"dtype"`   // empty: the job's
-}
-
-// Latent is the shape of what a sampler works on.
-type Latent struct {
-	Channels int `toml:"channels"`
-	Scale    int `toml:"scale"`  // a pixel's side of one position; 1: pixels
-	Frames   int `toml:"frames"` // of a video for each after the first; 0: 1
-	Concat   int `toml:"concat"` // further channels that the denoiser reads beside the latent's, such as an image's
 }
 
 // PipelineNames returns the names of the pipelines that come with the program, in
@@ -175,8 +167,7 @@ func (p *Pipeline) check() error {
 		{"width", p.Width, 1, maxSide}, {"height", p.Height, 1, maxSide}, {"multiple", p.Multiple, 1, 1024},
 		{"frames", p.Frames, 0, 1024}, {"max_frames", p.MaxFrames, p.Frames, 1024}, {"frame_step", p.FrameStep, 0, 64},
 		{"steps", p.Steps, 1, maxSteps}, {"passes", p.Passes, 1, 2}, {"decode_at_once", p.DecodeAtOnce, 0, 1024},
-		{"latent.channels", p.Latent.Channels, 1, 1024}, {"latent.scale", p.Latent.Scale, 1, 64},
-		{"latent.frames", p.Latent.Frames, 0, 64}, {"latent.concat", p.Latent.Concat, 0, 1024},
+		{"concat", p.Concat, 0, 1024},
 	} {
 		if n.value < n.lo || n.value > n.hi {
 			return fmt.Errorf("%s is %d; want a number from %d to %d", n.key, n.value, n.lo, n.hi)

@@ -65,22 +65,16 @@ func stored(steps []SolverStep) int {
 // around returns net with what comes before and after it in a step: the latent is doubled
 // for guidance and joined with an image's, and the answer is combined with stored ones.
 func (j *Job) around(net *Graph, k solverKey) *Graph {
-	l := &j.Pipeline.Latent
-	positions := max(j.Frames, 1)
-	if l.Frames > 1 {
-		positions = 1 + (j.Frames-1)/l.Frames
-	}
-	shape := Tensor{
-		N: j.Batch * positions, C: l.Channels, H: j.Height / l.Scale, W: j.Width / l.Scale,
-		Width: net.Tensors[net.Inputs[0]].Width,
-	}
+	shape := net.Tensors[net.Inputs[0]]
+	shape.N /= k.passes
+	shape.C -= j.Pipeline.Concat
 	b := &stepWriter{Graph: Graph{Name: net.Name, Weights: net.Weights}}
 	latent := b.input("latent", shape)
 	kept := make([]TensorID, k.stored)
 	for i := range kept {
 		kept[i] = b.input(fmt.Sprintf("stored%d", i), shape)
 	}
-	x := b.prepare(net, latent, shape, l, k.passes)
+	x := b.prepare(net, latent, shape, j.Pipeline.Concat, k.passes)
 	answer := b.network(net, x)
 	if k.passes == 2 {
 		answer = b.guide(answer, shape)
@@ -122,16 +116,16 @@ func (b *stepWriter) into(name, what string, out TensorID, reads ...TensorID) {
 
 // prepare makes the network's input of the latent, and returns it: the latent itself
 // where there is neither guidance nor an image beside it.
-func (b *stepWriter) prepare(net *Graph, latent TensorID, shape Tensor, l *Latent, passes int) TensorID {
+func (b *stepWriter) prepare(net *Graph, latent TensorID, shape Tensor, concat, passes int) TensorID {
 	x := latent
 	if passes == 2 {
 		double := shape
 		double.N *= 2
 		x = b.op("solver/double", "cat", double, x, x)
 	}
-	if l.Concat > 0 {
+	if concat > 0 {
 		beside := b.Tensors[x]
-		beside.C = l.Concat
+		beside.C = concat
 		image := b.input("image latent", beside)
 		x = b.op("solver/image", "cat", net.Tensors[net.Inputs[0]], x, image)
 	}

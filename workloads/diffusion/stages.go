@@ -34,7 +34,7 @@ func (j *Job) SolverSteps() ([]SolverStep, error) {
 // calls returns the calls of networks, rewritten by the job's method, one by one and
 // without the sampler's own arithmetic.
 func (j *Job) calls(steps []SolverStep) ([]Stage, error) {
-	w := &writer{job: j, graphs: map[graphKey]*Graph{}}
+	w := &writer{job: j, graphs: map[graphKey]*Graph{}, parts: map[partKey]*Graph{}}
 	for _, e := range j.Pipeline.Text {
 		w.text(e)
 	}
@@ -84,6 +84,7 @@ func (j *Job) denoiser(passes int) Call {
 type writer struct {
 	job    *Job
 	graphs map[graphKey]*Graph
+	parts  map[partKey]*Graph
 	stages []Stage
 	err    error
 }
@@ -91,6 +92,11 @@ type writer struct {
 type graphKey struct {
 	network string
 	call    Call
+}
+
+type partKey struct {
+	graph  *Graph
+	cached float64
 }
 
 // add appends a stage.
@@ -140,6 +146,20 @@ func (w *writer) step(i int, s SolverStep) {
 		passes = 1
 	}
 	w.add(Stage{Name: "step", Phase: Denoise, Network: w.job.Pipeline.Denoiser, Times: 1, Step: i, Passes: passes}, w.job.denoiser(passes))
+	if s.Cached > 0 && w.err == nil {
+		last := &w.stages[len(w.stages)-1]
+		last.Name = cachedName(last.Name)
+		last.Graph = w.part(last.Graph, s.Cached)
+	}
+}
+
+// part returns the graph of a step that runs g without the given share of it.
+func (w *writer) part(g *Graph, cached float64) *Graph {
+	key := partKey{g, cached}
+	if w.parts[key] == nil {
+		w.parts[key] = g.without(cached)
+	}
+	return w.parts[key]
 }
 
 // decode makes pixels, so many images or frames at a time as the job says, and the rest.
