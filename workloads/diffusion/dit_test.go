@@ -134,7 +134,7 @@ func TestImpossibleVideosAndPromptsAreRefused(t *testing.T) {
 }
 
 func BenchmarkTransformers(b *testing.B) {
-	for _, name := range []string{"pixart_alpha", "flux1_dev", "cogvideox_5b", "wan21_14b", "t5_xxl_encoder", "resshift_unet"} {
+	for _, name := range []string{"pixart_alpha", "flux1_dev", "cogvideox_5b", "wan21_14b", "t5_xxl_encoder", "resshift_unet", "wan21_3d_decoder"} {
 		n, err := Load(name)
 		if err != nil {
 			b.Fatal(err)

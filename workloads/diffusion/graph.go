@@ -69,11 +69,13 @@ type Op struct {
 	Params int64  // parameters that it holds
 	MACs   int64  // multiply-adds
 
-	Conv   hwmodel.ConvShape // of Conv and ConvTemporal; over frames H is frames and W the positions of one
-	Linear Product           // of Linear
-	Attend AttentionShape    // of Attention
-	Rows   int64             // of norms: rows (or groups of channels), each normalised for itself
-	Cols   int64             // of norms: elements of a row
+	// Conv is of Conv and ConvTemporal. Over frames alone, H is frames and W the positions of
+	// one; over both, the frames that one of the result depends on stand as channels.
+	Conv   hwmodel.ConvShape
+	Linear Product        // of Linear
+	Attend AttentionShape // of Attention
+	Rows   int64          // of norms: rows (or groups of channels), each normalised for itself
+	Cols   int64          // of norms: elements of a row
 
 	Reads  []TensorID
 	Writes []TensorID
