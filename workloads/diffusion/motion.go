@@ -23,6 +23,9 @@ func (s *unetMotion) check() error {
 			return fmt.Errorf("%d motion_heads over %d channels: want a divisor", s.MotionHeads, c)
 		}
 	}
+	if err := s.checkMiddle(); err != nil {
+		return err
+	}
 	return s.unet.check()
 }
 

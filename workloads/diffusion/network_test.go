@@ -35,6 +35,7 @@ func TestBadDescriptorsAreRefusedInOneLine(t *testing.T) {
 		{"base = \"sd15_unet\"\nblock_channels = [320, 640]", "networks/x.toml: transformer_depth and heads have 4 and 4 levels: want 2, as block_channels"},
 		{"base = \"ssd1b_unet\"\nup_transformer_depth = [[4, 4], [2, 1, 1], [0, 0, 0]]", "networks/x.toml: up_transformer_depth has [4 4]: want 3, none negative"},
 		{"base = \"animatediff_unet\"\nmax_frames = 0", "networks/x.toml: motion_heads and max_frames: want at least 1"},
+		{"base = \"animatediff_unet\"\nmid_short = true", "networks/x.toml: mid_short and mid_transformer_depth 0 are for images alone"},
 		{"base = \"x\"", "networks/x.toml: base leads in a circle"},
 		{"base = \"y\"", "networks/y.toml: there is no such file"},
 	} {

@@ -5,6 +5,13 @@ package diffusion
 // (UNetSpatioTemporalConditionModel in diffusers).
 type unetVideo struct{ unet }
 
+func (s *unetVideo) check() error {
+	if err := s.unet.checkMiddle(); err != nil {
+		return err
+	}
+	return s.unet.check()
+}
+
 func (s *unetVideo) graph(c Call) (*Graph, error) {
 	// The way out doubles sides without a look at the skip tensors, so that all levels
 	// must have halved evenly.
@@ -69,18 +76,21 @@ func (b *Builder) bytes(t TensorID) int64 { s := b.Shape(t); return s.Bytes() }
 // videoTransformer writes attention within each image and to the context, then over the
 // frames of each position, and the blend of the two, between a norm and two projections.
 // x is a variable until it is added again (TransformerSpatioTemporalModel in diffusers).
+// There is at least one block.
 func (u *unetWriter) videoTransformer(name string, x TensorID, s transformer) TensorID {
 	y := x
 	t := u.Shape(x)
 	u.Scope(name, func() {
 		var emb TensorID
-		u.Along(Spatial, func() {
-			y = u.GroupNorm("norm", x, normGroups)
-			y = u.Linear("proj_in", y, t.C, true)
-			emb = u.framePosition(t)
-		})
 		for i := range s.depth {
-			u.Along(Spatial, func() { y = u.spatialBlock(nth("block", i), y, s) })
+			u.Along(Spatial, func() {
+				if i == 0 {
+					y = u.GroupNorm("norm", x, normGroups)
+					y = u.Linear("proj_in", y, t.C, true)
+					emb = u.framePosition(t)
+				}
+				y = u.spatialBlock(nth("block", i), y, s)
+			})
 			u.Along(Temporal, func() { y = u.overFrames(nth("tblock", i), y, emb, s) })
 		}
 		u.Along(Spatial, func() {

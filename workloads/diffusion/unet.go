@@ -68,6 +68,15 @@ func (s *unet) checkUpDepth() error {
 	return nil
 }
 
+// checkMiddle refuses shapes whose middle is not that of video networks: two residual
+// blocks with a transformer between.
+func (s *unet) checkMiddle() error {
+	if s.MidShort || s.Mid < 1 {
+		return errors.New("mid_short and mid_transformer_depth 0 are for images alone: want a whole middle")
+	}
+	return nil
+}
+
 // upDepth returns the depth of the transformer at block j of level i of the way out.
 func (s *unet) upDepth(i, j int) int {
 	if s.UpDepth != nil {
