@@ -17,6 +17,7 @@ type jobFlags struct {
 	frames, batch, steps, passes int
 	decodeAtOnce                 int
 	scores                       bool
+	methods                      []string
 
 	given func(name string) bool
 }
@@ -33,6 +34,7 @@ func (f *jobFlags) add(c *cobra.Command) {
 	fs.StringVar(&f.dtype, "dtype", "", "fp16, bf16 or fp32")
 	fs.IntVar(&f.decodeAtOnce, "decode-at-once", 0, "images or frames that the decoder takes at a time, 0 for all")
 	fs.BoolVar(&f.scores, "scores", false, "attention scores are materialised, as without fused attention")
+	fs.StringArrayVar(&f.methods, "method", nil, "method that saves time, such as deepcache:3; several in their order; see orrery list methods")
 	f.given = fs.Changed
 	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return diffusion.PipelineNames(), cobra.ShellCompDirectiveDefault
@@ -69,6 +71,13 @@ func (f *jobFlags) job(pipeline string) (*diffusion.Job, error) {
 		j.DType = f.dtype
 	}
 	j.Scores = f.scores
+	for _, text := range f.methods {
+		r, err := diffusion.ParseMethod(text, p)
+		if err != nil {
+			return nil, badInput{err}
+		}
+		j.Method.Rewrites = append(j.Method.Rewrites, r)
+	}
 	if err := j.Validate(); err != nil {
 		return nil, badInput{err}
 	}

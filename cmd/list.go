@@ -30,6 +30,7 @@ type item struct {
 func (a *app) listCmd() *cobra.Command {
 	var asJSON bool
 	kinds := []string{"models", "devices", "engines", "policies", "routers", "sources", "arrivals", "lengths", "costs", "tables", "scenarios"}
+	kinds = append(kinds, diffusionKinds...)
 	c := &cobra.Command{
 		Use:   "list [KIND]",
 		Short: "List what has a name: models, devices, policies, scenarios ...",
@@ -132,7 +133,11 @@ func catalogue() ([]listing, error) {
 		}
 		tables.Items = append(tables.Items, item{name, describeTable(q)})
 	}
-	return []listing{
+	images, err := diffusionCatalogue()
+	if err != nil {
+		return nil, err
+	}
+	return append([]listing{
 		models, devices, engines,
 		named("policies", "policy.batch", scenarios.Policies()),
 		named("routers", "policy.route", scenarios.Routers()),
@@ -141,7 +146,7 @@ func catalogue() ([]listing, error) {
 		named("lengths", "traffic.lengths", distributions()),
 		named("costs", "cost.kind", scenarios.CostKinds()),
 		tables, shipped,
-	}, nil
+	}, images...), nil
 }
 
 // distributions returns the sources of lengths that are no tables, which have a

@@ -89,6 +89,7 @@ func PipelineNames() []string {
 	for _, e := range entries {
 		list = append(list, strings.TrimSuffix(e.Name(), ".toml"))
 	}
+	slices.Sort(list) // sd15 before sd15-lcm
 	return list
 }
 
