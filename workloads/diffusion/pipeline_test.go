@@ -110,3 +110,12 @@ func TestPipelinesRun(t *testing.T) {
 		}
 	}
 }
+
+// FLUX's autoencoder differs from Stable Diffusion's in its latent; both halves together
+// have the published 83,819,683 parameters (vae/config.json of FLUX.1-dev, in diffusers).
+func TestFluxAutoencoder(t *testing.T) {
+	sum := graphOf(t, "vae_flux_decoder", Call{}).Params() + graphOf(t, "vae_flux_encoder", Call{}).Params()
+	if sum != 83_819_683 {
+		t.Errorf("%d parameters; want 83819683", sum)
+	}
+}
