@@ -44,6 +44,16 @@ func (t *trunk) slice(name string, x TensorID, from, to int) TensorID {
 	return t.view(name, x, s.N, s.C, to-from, s.W)
 }
 
+// rows is slice for an operator that reads its operand in one piece: the parts of several
+// sequences do not lie beside each other, and are copied.
+func (t *trunk) rows(name string, x TensorID, from, to int) TensorID {
+	y := t.slice(name, x, from, to)
+	if t.Shape(x).N == 1 {
+		return y
+	}
+	return t.Pointwise(name+"_copy", "copy", y)
+}
+
 // view gives a tensor, or a part of it, another shape; nothing is launched or moved.
 func (t *trunk) view(name string, x TensorID, n, c, h, w int) TensorID {
 	out := t.Add(Op{Name: name, Kind: Elementwise, What: "view", Kernels: -1}, n, c, h, w, x)

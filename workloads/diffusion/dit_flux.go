@@ -36,19 +36,19 @@ func (f *flux) graph(c Call) (*Graph, error) {
 	prompt := t.Input("text", n, f.Text, c.Text, 1)
 	pooled := t.Input("pooled_text", n, f.Pooled, 1, 1)
 
-	b := &fluxBlock{trunk: t, f: f, half: c.DType == "fp16"}
+	b := &jointBlocks{trunk: t, channels: f.Width, heads: f.Heads, hidden: f.MLP * f.Width, headNorm: true, clip: c.DType == "fp16"}
 	x := t.Linear("x_embedder", latent, f.Width, true)
 	b.emb = f.embedding(t, n, pooled)
 	text := t.Linear("context_embedder", prompt, f.Width, true)
 	b.table = f.positions(t, c.Text+tokens)
 	for i := range f.Double {
-		t.Scope(nth("double", i), func() { text, x = b.double(text, x) })
+		t.Scope(nth("double", i), func() { text, x = b.double(text, x, false) })
 	}
 	x = t.sequence("join", "cat", n, c.Text+tokens, f.Width, text, x)
 	for i := range f.Single {
 		t.Scope(nth("single", i), func() { x = b.single(x) })
 	}
-	x = t.slice("image", x, c.Text, c.Text+tokens)
+	x = t.rows("image", x, c.Text, c.Text+tokens)
 	t.Scope("norm_out", func() { x = t.modulate("norm", x, t.conditioning(b.emb, 2, f.Width), 0) })
 	x = t.Linear("proj_out", x, f.In, true)
 	t.Hold(text, b.emb, b.table)
@@ -77,96 +77,23 @@ func (f *flux) positions(t *trunk, tokens int) TensorID {
 	return table
 }
 
-// fluxBlock writes the blocks of one call.
-type fluxBlock struct {
-	*trunk
-	f          *flux
-	emb, table TensorID
-	half       bool // fp16 is clipped after each block
-}
-
-// double follows FluxTransformerBlock and FluxAttnProcessor2_0. Its tuple of attention
-// outputs, its gated outputs and its arguments live until it returns.
-func (b *fluxBlock) double(text, x TensorID) (text2, x2 TensorID) {
-	mod, h := b.normed("norm1", x)
-	textMod, textH := b.normed("norm1_context", text)
-	a, textA := b.joint(h, textH)
-
-	y, gatedA := b.gated("attn", x, a, mod)
-	y2 := b.modulate("norm2", y, mod, 0)
-	b.Hold(h)
-	ff := b.mlp("ff", y2, b.f.MLP*b.f.Width, b.f.Width, "gelu")
-	y, gatedF := b.gated("ff", y, ff, mod)
-
-	z, gatedT := b.gated("attn_context", text, textA, textMod)
-	z2 := b.modulate("norm2_context", z, textMod, 0)
-	b.Hold(textH)
-	textF := b.mlp("ff_context", z2, b.f.MLP*b.f.Width, b.f.Width, "gelu")
-	z, _ = b.gated("ff_context", z, textF, textMod)
-	if b.half {
-		z = b.Pointwise("clip", "clamp", z)
-	}
-	b.Hold(text, x, a, textA, gatedA, y2, gatedF, gatedT, z2, textF, mod, textMod)
-	return z, y
-}
-
-// normed adds a modulated norm, with the layer that makes its modulation.
-func (b *fluxBlock) normed(name string, x TensorID) (mod, y TensorID) {
-	b.Scope(name, func() {
-		mod = b.conditioning(b.emb, 6, b.f.Width)
-		y = b.modulate("norm", x, mod, 0)
-	})
-	return mod, y
-}
-
-// joint adds attention over text and image together.
-func (b *fluxBlock) joint(x, text TensorID) (image, context TensorID) {
-	b.Scope("attn", func() {
-		q, k, v := b.projections("to_q", "to_k", "to_v", x)
-		tq, tk, tv := b.projections("add_q", "add_k", "add_v", text)
-		s, tokens, words := b.Shape(x), b.Shape(x).H, b.Shape(text).H
-		join := func(name string, text, image TensorID) TensorID {
-			return b.sequence(name, "cat", s.N, words+tokens, b.f.Width, text, image)
-		}
-		q, k, v = join("cat_q", tq, q), join("cat_k", tk, k), join("cat_v", tv, v)
-		q, k = b.rotary("rotary_q", q, b.table), b.rotary("rotary_k", k, b.table)
-		o := b.attend(q, k, v, b.f.Heads, true)
-		image = b.Linear("to_out", b.slice("image", o, words, words+tokens), b.f.Width, true)
-		context = b.Linear("to_add_out", b.slice("text", o, 0, words), b.f.Width, true)
-		b.Hold(q, k, v, tq, tk, tv)
-	})
-	return image, context
-}
-
-// projections adds queries, keys and values, of which the first two are normalised head
-// by head.
-func (b *fluxBlock) projections(qName, kName, vName string, x TensorID) (q, k, v TensorID) {
-	dim := b.f.Width / b.f.Heads
-	q = b.Linear(qName, x, b.f.Width, true)
-	k = b.Linear(kName, x, b.f.Width, true)
-	v = b.Linear(vName, x, b.f.Width, true)
-	return b.rmsNorm(qName+"_norm", q, dim), b.rmsNorm(kName+"_norm", k, dim), v
-}
-
 // single follows FluxSingleTransformerBlock.
-func (b *fluxBlock) single(x TensorID) TensorID {
+func (b *jointBlocks) single(x TensorID) TensorID {
 	s := b.Shape(x)
-	mod := b.conditioning(b.emb, 3, b.f.Width)
+	mod := b.conditioning(b.emb, 3, b.channels)
 	h := b.modulate("norm", x, mod, 0)
-	m := b.Pointwise("gelu", "gelu", b.Linear("proj_mlp", h, b.f.MLP*b.f.Width, true))
+	m := b.Pointwise("gelu", "gelu", b.Linear("proj_mlp", h, b.hidden, true))
 	var a TensorID
 	b.Scope("attn", func() {
 		q, k, v := b.projections("to_q", "to_k", "to_v", h)
 		q, k = b.rotary("rotary_q", q, b.table), b.rotary("rotary_k", k, b.table)
-		a = b.attend(q, k, v, b.f.Heads, true)
+		a = b.attend(q, k, v, b.heads, true)
 		b.Hold(q, k, v)
 	})
-	y := b.sequence("cat", "cat", s.N, s.H, (1+b.f.MLP)*b.f.Width, a, m)
-	y = b.Linear("proj_out", y, b.f.Width, true)
+	y := b.sequence("cat", "cat", s.N, s.H, b.channels+b.hidden, a, m)
+	y = b.Linear("proj_out", y, b.channels, true)
 	y, _ = b.gated("out", x, y, mod)
-	if b.half {
-		y = b.Pointwise("clip", "clamp", y)
-	}
+	y = b.clipped(y)
 	b.Hold(x, mod, h, m, a)
 	return y
 }

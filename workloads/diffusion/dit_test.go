@@ -30,6 +30,8 @@ var public = []struct {
 	{network: "resshift_unet", row: "resshift_unet_64x64_latent_1pass", params: 118_593_583, gmacs: 50.66},
 	{network: "resshift_vq_f4_encoder", row: "resshift_vq_f4_encoder_256x256", params: 22_337_423, gmacs: 172.6},
 	{network: "resshift_vq_f4_decoder", row: "resshift_vq_f4_decoder_256x256", params: 32_985_359, gmacs: 335.3},
+	{network: "sd3_medium", params: 2_028_328_000},
+	{network: "clip_text_l_projected", params: 123_060_480 + 768*768},
 	{network: "clip_text_l", params: 123_060_480},
 	{network: "clip_text_bigg", params: 694_659_840},
 	{network: "clip_text_h", params: 340_387_840},

@@ -18,4 +18,5 @@ var kinds = map[string]kind{
 	"vq_decode":        {RoleDecoder, func() shape { return new(vqDecoder) }},
 	"cogvideox_decode": {RoleDecoder, func() shape { return new(cogvideoxDecoder) }},
 	"wan_decode":       {RoleDecoder, func() shape { return new(wanDecoder) }},
+	"sd3":              {RoleDenoiser, func() shape { return new(sd3) }},
 }
