@@ -17,6 +17,8 @@ type Sampler struct {
 	Family string // of models that it samples: diffusion (noise or velocity, in discrete time), flow (rectified flow), shift (residual shifting)
 	// StepsOf are the step counts that it knows; none: any.
 	StepsOf []int
+	// Distilled says that it samples models, or adapters merged into them, that were made for it.
+	Distilled bool
 	// Alone says that guidance was distilled into the model: one pass.
 	Alone bool
 
@@ -62,17 +64,17 @@ var samplers = []Sampler{
 	{Name: "unipc", What: "UniPC, second order, predictor and corrector", Family: FamilyDiffusion, steps: multistep(linspace, 2, true)},
 	{Name: "flow-euler", What: "Euler along a rectified flow", Family: FamilyFlow, steps: first(flow)},
 	{Name: "flow-unipc", What: "UniPC along a rectified flow, second order", Family: FamilyFlow, steps: multistep(flow, 2, true)},
-	{Name: "lcm", What: "latent consistency model, full or LoRA", Family: FamilyDiffusion, steps: first(consistency)},
-	{Name: "tcd", What: "trajectory consistency distillation", Family: FamilyDiffusion, steps: first(consistency)},
-	{Name: "turbo", What: "SDXL-Turbo, adversarial distillation", Family: FamilyDiffusion, StepsOf: []int{1, 2, 3, 4}, Alone: true, steps: first(trailing)},
-	{Name: "lightning", What: "SDXL-Lightning", Family: FamilyDiffusion, StepsOf: []int{1, 2, 4, 8}, Alone: true, steps: first(trailing)},
-	{Name: "hyper-sd", What: "Hyper-SD's unified LoRA: equal segments from 999", Family: FamilyDiffusion, StepsOf: []int{1, 2, 4, 8}, Alone: true, steps: first(trailing)},
-	{Name: "hyper-sd-unet", What: "Hyper-SDXL's one-step UNet, from 800", Family: FamilyDiffusion, StepsOf: []int{1}, Alone: true, steps: first(at(800))},
-	{Name: "dmd2", What: "DMD2: 999, 749, 499, 249, or one step from 399", Family: FamilyDiffusion, StepsOf: []int{1, 4}, Alone: true, steps: dmd2},
-	{Name: "disback", What: "DisBack's one-step student, from 399", Family: FamilyDiffusion, StepsOf: []int{1}, Alone: true, steps: first(at(399))},
-	{Name: "one-step", What: "a one-step student that starts from noise", Family: FamilyDiffusion, StepsOf: []int{1}, Alone: true, steps: first(at(999))},
+	{Name: "lcm", Distilled: true, What: "latent consistency model, full or LoRA", Family: FamilyDiffusion, steps: first(consistency)},
+	{Name: "tcd", Distilled: true, What: "trajectory consistency distillation", Family: FamilyDiffusion, steps: first(consistency)},
+	{Name: "turbo", What: "SDXL-Turbo, adversarial distillation", Family: FamilyDiffusion, StepsOf: []int{1, 2, 3, 4}, Distilled: true, Alone: true, steps: first(trailing)},
+	{Name: "lightning", What: "SDXL-Lightning", Family: FamilyDiffusion, StepsOf: []int{1, 2, 4, 8}, Distilled: true, Alone: true, steps: first(trailing)},
+	{Name: "hyper-sd", What: "Hyper-SD's unified LoRA: equal segments from 999", Family: FamilyDiffusion, StepsOf: []int{1, 2, 4, 8}, Distilled: true, Alone: true, steps: first(trailing)},
+	{Name: "hyper-sd-unet", What: "Hyper-SDXL's one-step UNet, from 800", Family: FamilyDiffusion, StepsOf: []int{1}, Distilled: true, Alone: true, steps: first(at(800))},
+	{Name: "dmd2", What: "DMD2: 999, 749, 499, 249, or one step from 399", Family: FamilyDiffusion, StepsOf: []int{1, 4}, Distilled: true, Alone: true, steps: dmd2},
+	{Name: "disback", What: "DisBack's one-step student, from 399", Family: FamilyDiffusion, StepsOf: []int{1}, Distilled: true, Alone: true, steps: first(at(399))},
+	{Name: "one-step", What: "a one-step student that starts from noise", Family: FamilyDiffusion, StepsOf: []int{1}, Distilled: true, Alone: true, steps: first(at(999))},
 	{Name: "resshift", What: "ResShift's chain of residual shifts", Family: FamilyShift, StepsOf: []int{4, 15}, Alone: true, steps: first(chain)},
-	{Name: "sinsr", What: "SinSR, one step of ResShift's network", Family: FamilyShift, StepsOf: []int{1}, Alone: true, steps: first(chain)},
+	{Name: "sinsr", What: "SinSR, one step of ResShift's network", Family: FamilyShift, StepsOf: []int{1}, Distilled: true, Alone: true, steps: first(chain)},
 }
 
 // Samplers returns the samplers that have a name.
