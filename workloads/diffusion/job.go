@@ -134,6 +134,8 @@ func (j *Job) checkCounts() error {
 		return fmt.Errorf("%d passes: want 2 with guidance or 1 without", j.Passes)
 	case j.Batch*j.Passes*max(j.Frames, 1) > maxImages:
 		return fmt.Errorf("a batch of %d: that is %d images at a time, want at most %d", j.Batch, j.Batch*j.Passes*max(j.Frames, 1), maxImages)
+	case j.DecodeAtOnce != 0 && j.Pipeline.Decoder.Pieces:
+		return fmt.Errorf("decoding %d at a time: its autoencoder takes a clip piece by piece by itself, want 0", j.DecodeAtOnce)
 	case j.DecodeAtOnce < 0:
 		return fmt.Errorf("decoding %d at a time: want 1 or more, or 0 for all at once", j.DecodeAtOnce)
 	case dtypes[j.DType] == 0:

@@ -68,6 +68,9 @@ type Decoder struct {
 	// Frames says that frames are decoded as a video of one batch, as temporal decoders
 	// do; otherwise each is an image.
 	Frames bool `toml:"frames"`
+	// Pieces says that it decodes a clip piece by piece by itself, so that frames are not
+	// to be handed to it apart.
+	Pieces bool `toml:"pieces"`
 }
 
 // Weights are parameters that are held in memory and never run.

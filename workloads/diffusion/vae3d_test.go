@@ -71,3 +71,20 @@ func TestCogVideoXDecoderHoldsThePeakThatWasMeasured(t *testing.T) {
 		t.Errorf("%.2f GiB, measured %.2f", got, measured)
 	}
 }
+
+// Frames of a clip are not handed to a decoder apart that takes it in pieces by itself.
+func TestClipsInPiecesAreDecodedInOneCall(t *testing.T) {
+	p, err := LoadPipeline("cogvideox-2b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := p.Job()
+	j.DecodeAtOnce = 1
+	if err := j.Validate(); err == nil || !strings.Contains(err.Error(), "piece by piece by itself, want 0") {
+		t.Errorf("error %v", err)
+	}
+	j.DecodeAtOnce = 0
+	if err := j.Validate(); err != nil {
+		t.Error(err)
+	}
+}
