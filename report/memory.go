@@ -50,6 +50,7 @@ type MemoryBoard struct {
 	Held    int64  `json:"held_bytes,omitempty"`        // reserved and outside, where it runs
 	Freed   int    `json:"cache_freed,omitempty"`       // times at which cached blocks were given back
 	Smaller int    `json:"without_workspace,omitempty"` // convolutions that had no room for a workspace
+	Limit   int64  `json:"limit_bytes,omitempty"`       // to which the allocator has to be limited
 	Why     string `json:"why,omitempty"`               // it does not run
 	Instead string `json:"nearest_setting_that_runs,omitempty"`
 }
@@ -92,7 +93,7 @@ func memoryStage(name string, p *diffusion.MemoryPeaks) MemoryStage {
 func memoryBoard(b *diffusion.Board) MemoryBoard {
 	m := MemoryBoard{Name: b.Name, Memory: b.Memory, Answer: b.Fit.String(), Instead: b.Instead}
 	if b.Run != nil {
-		m.Held, m.Freed, m.Smaller = b.Run.Device(), b.Run.Retries, b.Run.Smaller
+		m.Held, m.Freed, m.Smaller, m.Limit = b.Run.Device(), b.Run.Retries, b.Run.Smaller, b.Run.Limit
 	}
 	if b.Err != nil {
 		m.Why = b.Err.Error()
@@ -186,6 +187,9 @@ func (d *MemoryBoard) words() string {
 	}
 	if d.Smaller > 0 {
 		s += fmt.Sprintf(", with %s without workspace", counted(d.Smaller, "convolution"))
+	}
+	if d.Limit > 0 {
+		s += fmt.Sprintf(", if the allocator is limited to %s", gib(d.Limit))
 	}
 	if d.Why != "" {
 		s += ": " + d.Why

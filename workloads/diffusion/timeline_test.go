@@ -53,21 +53,23 @@ func TestTimelineByHand(t *testing.T) {
 		Calls:   []Calls{{"step", g, 3, false}},
 	}
 	r := follow(t, f, MemoryOptions{Outside: 5 * mebi})
+	operands := 64 * float64(mebi)
+	workspace := int64(workspaceShare * operands) // in whole blocks and segments
+	block, segment := (workspace+511)/512*512, (workspace+2*mebi-1)/(2*mebi)*(2*mebi)
 	want := []hwmodel.Usage{
-		{Live: 76 * mebi, Reserved: 84 * mebi},   // x and what the norm writes
-		{Live: 172 * mebi, Reserved: 180 * mebi}, // and the result, and 64 MiB of workspace
-		{Live: 108 * mebi, Reserved: 180 * mebi}, // x, the convolution's and the sum, where the norm's was
+		{Live: 76 * mebi, Allocated: 76 * mebi, Reserved: 84 * mebi},                            // x and what the norm writes
+		{Live: 108*mebi + workspace, Allocated: 108*mebi + block, Reserved: 116*mebi + segment}, // and the result, and the workspace
+		{Live: 108 * mebi, Allocated: 108 * mebi, Reserved: 116*mebi + segment},                 // x, the convolution's and the sum, where the norm's was
 	}
 	for i, w := range want {
-		w.Allocated = w.Live
 		if got := r.Points[i]; got.Usage != w || got.Op != i {
 			t.Errorf("%s: got %+v, want %+v", g.Ops[i].Name, got.Usage, w)
 		}
 	}
-	if r.Peak.Live != (MemoryPeak{172 * mebi, "step", "conv"}) || r.Peak.Reserved != (MemoryPeak{180 * mebi, "step", "conv"}) {
+	if r.Peak.Live != (MemoryPeak{108*mebi + workspace, "step", "conv"}) || r.Peak.Reserved != (MemoryPeak{116*mebi + segment, "step", "conv"}) {
 		t.Errorf("peaks %+v", r.Peak)
 	}
-	if r.Device() != 185*mebi || r.Weights != 12*mebi || r.Stages[0].Traced != 2 || r.Ops != 6 {
+	if r.Device() != 121*mebi+segment || r.Weights != 12*mebi || r.Stages[0].Traced != 2 || r.Ops != 6 {
 		t.Errorf("device %d, weights %d, %+v", r.Device(), r.Weights, r.Stages)
 	}
 }
@@ -87,7 +89,7 @@ func TestLiveIsTheSumOfWhatLives(t *testing.T) {
 				made = append(made, b.GroupNorm(name, x, 8))
 			case 2:
 				s := b.Shape(x)
-				made = append(made, b.Add(Op{Name: name, Kernels: -1}, s.N, s.C, s.H*s.W, 1, x))
+				made = append(made, b.Add(Op{Name: name, What: "view", Kernels: -1}, s.N, s.C, s.H*s.W, 1, x))
 			default:
 				made = append(made, b.Pointwise(name, "silu", x))
 			}
@@ -125,7 +127,7 @@ func liveSets(g *Graph) []int64 {
 	alive := slices.Clone(g.Inputs)
 	sizes := make([]int64, len(g.Ops))
 	for i, op := range g.Ops {
-		if op.Kernels == 0 {
+		if op.What == "view" {
 			storage[op.Writes[0]] = op.Reads[0]
 		}
 		alive = append(alive, op.Writes...)
@@ -137,7 +139,7 @@ func liveSets(g *Graph) []int64 {
 			}
 		}
 		if op.Kind == Conv {
-			sizes[i] += g.Tensors[op.Reads[0]].Bytes() + g.Tensors[op.Writes[0]].Bytes()
+			sizes[i] += int64(workspaceShare * float64(g.Tensors[op.Reads[0]].Bytes()+g.Tensors[op.Writes[0]].Bytes()))
 		}
 		alive = slices.DeleteFunc(alive, func(t TensorID) bool { return slices.Contains(op.Free, t) })
 	}
@@ -178,7 +180,7 @@ func TestKeptResultsAreJoined(t *testing.T) {
 			t.Errorf("joining holds %d bytes, want twice 8 images of %d", last, image)
 		}
 	}
-	if whole.Peak.Live.Bytes != 8*single.Peak.Live.Bytes {
+	if d := whole.Peak.Live.Bytes - 8*single.Peak.Live.Bytes; d < 0 || d >= 8 { // the share of workspace is rounded
 		t.Errorf("%d bytes for 8 images at once, %d for one", whole.Peak.Live.Bytes, single.Peak.Live.Bytes)
 	}
 }
