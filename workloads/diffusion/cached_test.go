@@ -83,6 +83,7 @@ func TestCachedStepsRunLess(t *testing.T) {
 	for _, c := range []struct{ pipeline, method string }{
 		{"sd15", "deepcache:5,1"}, {"svd", "deepcache:2"}, {"animatediff", "deepcache:2"}, {"pixart-alpha", "fora:3"},
 		{"pixart-alpha", "toca:4"}, {"pixart-alpha", "skip:0.5"}, {"sd15", "tgate:20"},
+		{"sd15", "tome:0.5"}, {"sdxl", "tome:0.5"},
 	} {
 		whole, all := work(stagesOf(t, job(t, c.pipeline, nil)))
 		_ = all
@@ -168,6 +169,8 @@ func TestMethodsSayWhatWouldBeRight(t *testing.T) {
 		{"sd15", "deepcache:0", "want 1 or more"},
 		{"sd15", "deepcache:3,99", "12 skip connections"},
 		{"pixart-alpha", "deepcache:3", "0 skip connections"},
+		{"sd15", "tome:0.8", "up to 0.75"},
+		{"pixart-alpha", "tome:0.5", "no transformer"},
 		{"sd15", "fora:3", "want deepcache for a UNet"},
 		{"sd15", "tgate:0", "want 1 or more"},
 		{"pixart-alpha", "skip:1", "want an interval from 1, or a share"},
@@ -182,6 +185,33 @@ func TestMethodsSayWhatWouldBeRight(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v; want %q in it", c.method, err, c.want)
+		}
+	}
+}
+
+// Merging half of the tokens leaves a quarter of the products of self-attention at full
+// size, and half of its projections, whether scores are materialised or not.
+func TestTokenMerging(t *testing.T) {
+	for _, scores := range []bool{false, true} {
+		j := job(t, "sd15", func(j *Job) { j.Scores, j.Steps, j.Sampler = scores, 1, "ddim" })
+		before := stagesOf(t, j)
+		j.Method.Rewrites = []Rewrite{TokenMerge{Ratio: 0.5}}
+		after := stagesOf(t, j)
+		sum := func(stages []Stage, kind Kind) (macs int64) {
+			for _, s := range stages {
+				for i := range s.Graph.Ops {
+					if op := &s.Graph.Ops[i]; op.Kind == kind && strings.HasPrefix(op.Name, "up3/attn1/block0/attn1/") && !strings.Contains(op.Name, "match") {
+						macs += op.MACs
+					}
+				}
+			}
+			return macs
+		}
+		if a, b := sum(before, Attention), sum(after, Attention); a == 0 || 4*b != a {
+			t.Errorf("scores %v: %d MACs of attention become %d; want a quarter", scores, a, b)
+		}
+		if a, b := sum(before, Linear), sum(after, Linear); a == 0 || 2*b != a {
+			t.Errorf("scores %v: %d MACs of projections become %d; want half", scores, a, b)
 		}
 	}
 }

@@ -30,6 +30,9 @@ var methods = []methodKind{
 	{"tgate", "tgate:N: guidance and cross-attention for N steps only", 1, func(_ *Pipeline, a []float64) (Rewrite, error) {
 		return TGate{Gate: int(a[0])}, nil
 	}},
+	{"tome", "tome:S: a share S of the tokens at full size merged for self-attention", 1, func(_ *Pipeline, a []float64) (Rewrite, error) {
+		return TokenMerge{Ratio: a[0]}, nil
+	}},
 	{"fora", "fora:N: a whole transformer every N steps, its layers' kept answers between", 1, func(_ *Pipeline, a []float64) (Rewrite, error) {
 		return Reuse{Method: "fora", Interval: int(a[0]), Layers: true}, nil
 	}},

@@ -30,6 +30,7 @@ type Pipeline struct {
 
 	Text     []Encoder `toml:"text"`     // of the prompt
 	Image    []Encoder `toml:"image"`    // of an image that is given
+	Tokens   int       `toml:"tokens"`   // of text that the denoiser reads; 0: those of the encoder with most
 	Denoiser string    `toml:"denoiser"` // network
 	Decoder  Decoder   `toml:"decoder"`
 	Loaded   []Weights `toml:"loaded"` // what is in memory beside the networks above, though no run uses it
@@ -171,7 +172,7 @@ func (p *Pipeline) check() error {
 		{"width", p.Width, 1, maxSide}, {"height", p.Height, 1, maxSide}, {"multiple", p.Multiple, 1, 1024},
 		{"frames", p.Frames, 0, 1024}, {"max_frames", p.MaxFrames, p.Frames, 1024}, {"frame_step", p.FrameStep, 0, 64},
 		{"steps", p.Steps, 1, maxSteps}, {"passes", p.Passes, 1, 2}, {"decode_at_once", p.DecodeAtOnce, 0, 1024},
-		{"concat", p.Concat, 0, 1024},
+		{"concat", p.Concat, 0, 1024}, {"tokens", p.Tokens, 0, 1 << 16},
 	} {
 		if n.value < n.lo || n.value > n.hi {
 			return fmt.Errorf("%s is %d; want a number from %d to %d", n.key, n.value, n.lo, n.hi)

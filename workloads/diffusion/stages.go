@@ -70,9 +70,11 @@ func (j *Job) Denoiser(passes int) (*Graph, error) {
 }
 
 func (j *Job) denoiser(passes int) Call {
-	text := 0
+	text := j.Pipeline.Tokens
 	for _, e := range j.Pipeline.Text {
-		text = max(text, e.Tokens)
+		if j.Pipeline.Tokens == 0 {
+			text = max(text, e.Tokens)
+		}
 	}
 	return Call{
 		Batch: j.Batch, Frames: max(j.Frames, 1), Passes: passes, Height: j.Height, Width: j.Width,
