@@ -27,7 +27,7 @@ func (f *flux) check() error {
 }
 
 func (f *flux) graph(c Call) (*Graph, error) {
-	if err := c.sides(16); err != nil {
+	if err := c.image(16); err != nil {
 		return nil, err
 	}
 	t := newTrunk(c)

@@ -24,7 +24,7 @@ func (p *pixart) check() error {
 }
 
 func (p *pixart) graph(c Call) (*Graph, error) {
-	if err := c.sides(8 * p.Patch); err != nil {
+	if err := c.image(8 * p.Patch); err != nil {
 		return nil, err
 	}
 	t := newTrunk(c)

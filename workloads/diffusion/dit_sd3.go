@@ -27,7 +27,7 @@ func (s *sd3) check() error {
 }
 
 func (s *sd3) graph(c Call) (*Graph, error) {
-	if err := c.sides(8 * s.Patch); err != nil {
+	if err := c.image(8 * s.Patch); err != nil {
 		return nil, err
 	}
 	n, h, w := c.Batch*c.Passes, c.Height/8, c.Width/8

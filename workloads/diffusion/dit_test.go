@@ -120,6 +120,9 @@ func TestImpossibleVideosAndPromptsAreRefused(t *testing.T) {
 		want    string
 	}{
 		{"flux1_dev", Call{Width: 1000, Height: 1024}, "flux1_dev: 1000x1024: want sides that are multiples of 16"},
+		{"sd3_medium", Call{Frames: 8}, "sd3_medium: 8 frames: want 1, for it makes images"},
+		{"sd3_medium", Call{Width: 4096, Height: 1024}, "sd3_medium: 4096x1024: want no side above 3072"},
+		{"resshift_unet", Call{Width: 256, Height: 320}, "resshift_unet: 256x320: want sides that are multiples of 256"},
 		{"cogvideox_2b", Call{Frames: 50}, "cogvideox_2b: 50 frames: want one and a multiple of 4, such as 49"},
 		{"wan21_14b", Call{Frames: 80}, "wan21_14b: 80 frames: want one and a multiple of 4, such as 81"},
 		{"clip_text_l", Call{Text: 78}, "clip_text_l: 78 tokens: want from 1 to 77"},

@@ -128,6 +128,15 @@ func (c Call) check() error {
 	return err
 }
 
+// image refuses calls for clips, and for images whose sides are not multiples of the given
+// one.
+func (c Call) image(multiple int) error {
+	if c.Frames != 1 {
+		return fmt.Errorf("%d frames: want 1, for it makes images", c.Frames)
+	}
+	return c.sides(multiple)
+}
+
 // sides refuses images whose sides are not multiples of the given one.
 func (c Call) sides(multiple int) error {
 	if c.Height < multiple || c.Width < multiple || c.Height%multiple != 0 || c.Width%multiple != 0 {

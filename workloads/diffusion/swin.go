@@ -36,7 +36,7 @@ func (u *swinUNet) check() error {
 const resshiftScale = 4
 
 func (u *swinUNet) graph(c Call) (*Graph, error) {
-	if err := c.sides(resshiftScale * u.Window << (len(u.Mult) - 1)); err != nil {
+	if err := c.image(resshiftScale * u.Window << (len(u.Mult) - 1)); err != nil {
 		return nil, err
 	}
 	b := &swinBuilder{trunk: newTrunk(c), u: u}

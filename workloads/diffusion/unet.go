@@ -86,10 +86,7 @@ func (s *unet) upDepth(i, j int) int {
 }
 
 func (s *unet) graph(c Call) (*Graph, error) {
-	if c.Frames > 1 {
-		return nil, fmt.Errorf("%d frames: want 1, for it makes images", c.Frames)
-	}
-	if err := c.sides(latentScale); err != nil {
+	if err := c.image(latentScale); err != nil {
 		return nil, err
 	}
 	u, err := s.begin(c)
