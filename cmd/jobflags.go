@@ -15,7 +15,7 @@ import (
 type jobFlags struct {
 	size, sampler, dtype         string
 	frames, batch, steps, passes int
-	decodeAtOnce                 int
+	decodeAtOnce, tile           int
 	scores                       bool
 	methods                      []string
 
@@ -33,6 +33,7 @@ func (f *jobFlags) add(c *cobra.Command) {
 	fs.StringVar(&f.sampler, "sampler", "", "sampler, or the file of a schedule")
 	fs.StringVar(&f.dtype, "dtype", "", "fp16, bf16 or fp32")
 	fs.IntVar(&f.decodeAtOnce, "decode-at-once", 0, "images or frames that the decoder takes at a time, 0 for all")
+	fs.IntVar(&f.tile, "tile", 0, "side in pixels of the tiles that an image is decoded in, 0 for whole images")
 	fs.BoolVar(&f.scores, "scores", false, "attention scores are materialised, as without fused attention")
 	fs.StringArrayVar(&f.methods, "method", nil, "method that saves time, such as deepcache:3; several in their order; see orrery list methods")
 	f.given = fs.Changed
@@ -58,7 +59,7 @@ func (f *jobFlags) job(pipeline string) (*diffusion.Job, error) {
 		to, from *int
 	}{
 		{"frames", &j.Frames, &f.frames}, {"batch", &j.Batch, &f.batch}, {"steps", &j.Steps, &f.steps},
-		{"passes", &j.Passes, &f.passes}, {"decode-at-once", &j.DecodeAtOnce, &f.decodeAtOnce},
+		{"passes", &j.Passes, &f.passes}, {"decode-at-once", &j.DecodeAtOnce, &f.decodeAtOnce}, {"tile", &j.Tile, &f.tile},
 	} {
 		if f.given(n.flag) {
 			*n.to = *n.from
@@ -111,6 +112,9 @@ func describeJob(j *diffusion.Job) string {
 	}
 	if j.DecodeAtOnce > 0 {
 		parts = append(parts, fmt.Sprintf("decoding %d at a time", j.DecodeAtOnce))
+	}
+	if j.Tile > 0 {
+		parts = append(parts, fmt.Sprintf("decoding in tiles of %d pixels", j.Tile))
 	}
 	return strings.Join(parts, ", ")
 }

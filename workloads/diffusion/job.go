@@ -22,6 +22,7 @@ type Job struct {
 	Scores        bool   // attention scores are materialised
 	Compiled      bool
 	DecodeAtOnce  int // images or frames that the decoder takes at a time; 0: all
+	Tile          int // side in pixels of the tiles that an image is decoded in; 0: whole images
 	Method        Method
 }
 
@@ -80,6 +81,7 @@ const (
 	maxSide   = 1 << 15
 	maxSteps  = 10_000
 	maxBatch  = 1 << 12
+	minTile   = 64
 	maxImages = 1 << 14 // a batch's frames, guidance included
 )
 
@@ -138,6 +140,10 @@ func (j *Job) checkCounts() error {
 		return fmt.Errorf("decoding %d at a time: its autoencoder takes a clip piece by piece by itself, want 0", j.DecodeAtOnce)
 	case j.DecodeAtOnce < 0:
 		return fmt.Errorf("decoding %d at a time: want 1 or more, or 0 for all at once", j.DecodeAtOnce)
+	case j.Tile != 0 && (j.Tile < minTile || j.Tile%8 != 0):
+		return fmt.Errorf("tiles of %d pixels: want a multiple of 8 from %d, such as 512, or 0 for whole images", j.Tile, minTile)
+	case j.Tile != 0 && j.Pipeline.Decoder.Frames:
+		return fmt.Errorf("tiles of %d pixels: %s decodes videos, want 0", j.Tile, j.Pipeline.Decoder.Network)
 	case dtypes[j.DType] == 0:
 		return names.Unknown("dtype", j.DType, []string{"fp16", "bf16", "fp32"})
 	}

@@ -3,6 +3,7 @@ package diffusion
 import (
 	"cmp"
 	"fmt"
+	"slices"
 )
 
 // Stages returns the calls of the job's networks, in order: encoders, the sampler's steps,
@@ -180,10 +181,43 @@ func (w *writer) decode() {
 		if part.n == 0 {
 			continue
 		}
-		c := Call{Batch: part.n, Frames: 1, Passes: 1, Height: j.Height, Width: j.Width, DType: cmp.Or(d.DType, j.DType), Scores: j.Scores}
-		if d.Frames {
-			c.Batch, c.Frames = 1, part.n
+		for _, tile := range j.tiles() {
+			c := Call{Batch: part.n, Frames: 1, Passes: 1, Height: tile.height, Width: tile.width, DType: cmp.Or(d.DType, j.DType), Scores: j.Scores}
+			if d.Frames {
+				c.Batch, c.Frames = 1, part.n
+			}
+			w.add(Stage{Name: "decode", Phase: Decode, Network: d.Network, Times: part.times * tile.times}, c)
 		}
-		w.add(Stage{Name: "decode", Phase: Decode, Network: d.Network, Times: part.times}, c)
 	}
+}
+
+// tile is a part of an image, in pixels, and how often there is one of its size.
+type tile struct{ width, height, times int }
+
+// tiles returns the parts that an image is decoded in: as the tiled decoding of diffusers
+// has it, one starts at every three quarters of a tile, and those at the edges are smaller.
+func (j *Job) tiles() []tile {
+	if j.Tile == 0 {
+		return []tile{{j.Width, j.Height, 1}}
+	}
+	cut := func(side int) (lengths []int) {
+		const position = 8 // pixels of one position of the latent
+		step := j.Tile / position * 3 / 4
+		for at := 0; at < side/position; at += step {
+			lengths = append(lengths, position*min(j.Tile/position, side/position-at))
+		}
+		return lengths
+	}
+	var list []tile
+	for _, h := range cut(j.Height) {
+		for _, w := range cut(j.Width) {
+			at := slices.IndexFunc(list, func(t tile) bool { return t.width == w && t.height == h })
+			if at < 0 {
+				list = append(list, tile{w, h, 1})
+			} else {
+				list[at].times++
+			}
+		}
+	}
+	return list
 }

@@ -2,6 +2,7 @@ package diffusion
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -153,6 +154,34 @@ func TestSamplersThatDoNotFitAreRefused(t *testing.T) {
 	} {
 		_, err := job(t, "sd15", c.change).Stages()
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error %v; want %q in it", err, c.want)
+		}
+	}
+}
+
+// Tiles overlap by a quarter, and together they cover the image (diffusers, tiled_decode:
+// from 1024 pixels in tiles of 512, starts at 0, 384 and 768 pixels).
+func TestTiles(t *testing.T) {
+	j := job(t, "sdxl", func(j *Job) { j.Tile = 512 })
+	want := []tile{{512, 512, 4}, {256, 512, 2}, {512, 256, 2}, {256, 256, 1}}
+	if got := j.tiles(); !slices.Equal(got, want) {
+		t.Errorf("tiles %v; want %v", got, want)
+	}
+	decodes := 0
+	for _, s := range stagesOf(t, j) {
+		if s.Phase == Decode {
+			decodes += s.Times
+		}
+	}
+	if decodes != 9 {
+		t.Errorf("%d calls of the decoder; want 9", decodes)
+	}
+	for _, c := range []struct {
+		pipeline string
+		tile     int
+		want     string
+	}{{"sdxl", 60, "want a multiple of 8 from 64"}, {"svd", 512, "decodes videos, want 0"}} {
+		if err := job(t, c.pipeline, func(j *Job) { j.Tile = c.tile }).Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v; want %q in it", err, c.want)
 		}
 	}
