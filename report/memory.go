@@ -251,24 +251,28 @@ func (m *Memory) plot(title string, first, end int) chart.Lines {
 		}
 		c.Series = append(c.Series, s)
 	}
+	last := ""
 	for _, s := range m.byName() {
-		if s.First >= first && s.First < end {
-			c.XMarks = append(c.XMarks, chart.Mark{Value: float64(s.First), Label: s.mark()})
+		if label := s.mark(); label != last && s.First >= first && s.First < end {
+			c.XMarks = append(c.XMarks, chart.Mark{Value: float64(s.First), Label: label})
+			last = label
 		}
 	}
 	c.YMarks = m.cards(3)
 	return c
 }
 
-// mark names the stage where it begins.
+// mark names the stage where it begins: encoders, which take little room, by that word
+// alone, and repeated ones with how many calls are drawn.
 func (s *MemoryStage) mark() string {
+	name, _, encoder := strings.Cut(s.Name, " ")
 	switch {
-	case s.Calls == 1:
-		return s.Name
+	case encoder && name == "encode":
+		return name
 	case s.Traced < s.Calls:
 		return fmt.Sprintf("%s, %d of %d calls", s.Name, s.Traced, s.Calls)
 	}
-	return fmt.Sprintf("%s, %d calls", s.Name, s.Calls)
+	return s.Name
 }
 
 // cards returns lines at what at most n boards leave to the allocator, of those that leave
