@@ -194,8 +194,11 @@ func (d *MemoryBoard) words() string {
 	if d.Why != "" {
 		s += ": " + d.Why
 	}
-	if d.Instead != "" {
+	switch {
+	case d.Instead != "":
 		s += "; would run with " + d.Instead
+	case d.Why != "":
+		s += "; nor with less of everything"
 	}
 	return s
 }

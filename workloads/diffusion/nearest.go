@@ -11,6 +11,10 @@ type Ladder struct {
 	rungs []*rung
 }
 
+// tileSide is the side in pixels of the tiles that are tried: that at which the
+// autoencoders of Stable Diffusion were trained, and what diffusers takes.
+const tileSide = 512
+
 // rung is a setting: a job, how it differs from the first one, and what it needs, which
 // is found out when it is first asked for.
 type rung struct {
@@ -21,9 +25,9 @@ type rung struct {
 }
 
 // Ladder returns what to fall back on where a job does not run. Rungs that change no
-// result come first and are kept by those after them: images decoded one at a time,
-// features sliced (with the given rewrites, if any), a batch of one. Then follow, each for
-// itself, fewer frames and smaller sizes.
+// result, or hardly, come first and are kept by those after them: images decoded one at a
+// time, features sliced (with the given rewrites, if any), a batch of one, images decoded
+// in tiles. Then follow, each for itself, fewer frames and smaller sizes.
 func (j *Job) Ladder(slicing ...Rewrite) *Ladder {
 	l := &Ladder{}
 	at := &rung{job: j}
@@ -37,12 +41,19 @@ func (j *Job) Ladder(slicing ...Rewrite) *Ladder {
 	for n := j.Batch / 2; n >= 1; n /= 2 {
 		at = l.add(whole, fmt.Sprintf("a batch of %d", n), func(k *Job) { k.Batch = n })
 	}
+	if j.Tile == 0 && max(j.Width, j.Height) > tileSide {
+		at = l.add(at, fmt.Sprintf("images decoded in tiles of %d pixels", tileSide), func(k *Job) { k.Tile = tileSide })
+	}
 	for _, n := range j.fewerFrames() {
 		l.add(at, fmt.Sprintf("%d frames", n), func(k *Job) { k.Frames = n })
 	}
+	pixels := j.Width * j.Height
 	for eighths := 7; eighths >= 2; eighths-- {
 		w, h := nearest(j.Width*eighths/8, j.Pipeline.Multiple), nearest(j.Height*eighths/8, j.Pipeline.Multiple)
-		l.add(at, fmt.Sprintf("%dx%d pixels", w, h), func(k *Job) { k.Width, k.Height = w, h })
+		if w*h < pixels {
+			pixels = w * h
+			l.add(at, fmt.Sprintf("%dx%d pixels", w, h), func(k *Job) { k.Width, k.Height = w, h })
+		}
 	}
 	return l
 }
