@@ -102,7 +102,14 @@ func describeJob(j *diffusion.Job) string {
 	if j.Frames > 0 {
 		parts = append(parts, fmt.Sprintf("%d frames", j.Frames))
 	}
-	parts = append(parts, fmt.Sprintf("batch %d", j.Batch), fmt.Sprintf("%d steps", j.Steps))
+	steps := fmt.Sprintf("%d steps", j.Steps)
+	if j.Steps == 1 {
+		steps = "1 step"
+	}
+	if j.Sampler != j.Pipeline.Sampler {
+		steps += " of " + j.Sampler
+	}
+	parts = append(parts, fmt.Sprintf("batch %d", j.Batch), steps)
 	if j.Passes == 2 {
 		parts = append(parts, "guidance")
 	}
@@ -115,6 +122,11 @@ func describeJob(j *diffusion.Job) string {
 	}
 	if j.Tile > 0 {
 		parts = append(parts, fmt.Sprintf("decoding in tiles of %d pixels", j.Tile))
+	}
+	for _, r := range j.Method.Rewrites {
+		if s, ok := r.(fmt.Stringer); ok {
+			parts = append(parts, s.String())
+		}
 	}
 	return strings.Join(parts, ", ")
 }

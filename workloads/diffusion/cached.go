@@ -20,6 +20,14 @@ type DeepCache struct {
 	Branch int
 }
 
+// String returns the method as [ParseMethod] reads it.
+func (d DeepCache) String() string {
+	if d.Branch > 0 {
+		return fmt.Sprintf("deepcache:%d,%d", d.Interval, d.Branch)
+	}
+	return fmt.Sprintf("deepcache:%d", d.Interval)
+}
+
 var skipName = regexp.MustCompile(`^up\d+/cat\d+$`)
 
 // Rewrite implements [Rewrite].
@@ -86,6 +94,9 @@ func cachedName(name string) string {
 // guidance, and take what cross-attention answered last (Zhang and others 2024, T-GATE).
 // It comes before other methods.
 type TGate struct{ Gate int }
+
+// String returns the method as [ParseMethod] reads it.
+func (t TGate) String() string { return fmt.Sprintf("tgate:%d", t.Gate) }
 
 // Rewrite implements [Rewrite].
 func (t TGate) Rewrite(j *Job, stages []Stage) ([]Stage, error) {

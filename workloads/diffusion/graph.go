@@ -116,6 +116,15 @@ func (g *Graph) Params() int64 {
 	return sum
 }
 
+// Moved returns the bytes that one call reads and writes, each operand of each operator once.
+func (g *Graph) Moved() int64 {
+	var sum int64
+	for i := range g.Ops {
+		sum += g.Ops[i].Moved
+	}
+	return sum
+}
+
 // Kernels returns the number of kernels that one call launches.
 func (g *Graph) Kernels() int {
 	sum := 0

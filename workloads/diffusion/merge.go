@@ -10,8 +10,11 @@ import (
 // its own settings: attention only, downsampling of 1).
 type TokenMerge struct{ Ratio float64 }
 
+// String returns the method as [ParseMethod] reads it.
+func (m TokenMerge) String() string { return fmt.Sprintf("tome:%g", m.Ratio) }
+
 // Changes implements [Changes].
-func (m TokenMerge) Changes() string { return fmt.Sprintf("tome:%g", m.Ratio) }
+func (m TokenMerge) Changes() string { return m.String() }
 
 // Rewrite implements [Rewrite].
 func (m TokenMerge) Rewrite(j *Job, stages []Stage) ([]Stage, error) {

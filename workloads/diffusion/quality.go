@@ -23,15 +23,6 @@ type Quality struct {
 	Note     string
 }
 
-// String writes the figure with where it is from.
-func (q *Quality) String() string {
-	text := fmt.Sprintf("%s %g on %s", q.Metric, q.Value, q.Set)
-	if q.Note != "" {
-		text += " (" + q.Note + ")"
-	}
-	return text + "; " + q.Source
-}
-
 //go:embed quality.csv
 var qualityCSV string
 

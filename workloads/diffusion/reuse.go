@@ -20,6 +20,18 @@ type Reuse struct {
 	First  bool // a cached step runs the first layer, by which it was decided (first-block cache)
 }
 
+// String names the method, and what it does to the steps.
+func (r Reuse) String() string {
+	text := fmt.Sprintf("%s of %.2g of the steps", r.Method, r.Skip)
+	if r.Interval > 0 {
+		text = fmt.Sprintf("%s:%d", r.Method, r.Interval)
+	}
+	if r.Tokens > 0 {
+		text += fmt.Sprintf(",%g", r.Tokens)
+	}
+	return text
+}
+
 // Rewrite implements [Rewrite].
 func (r Reuse) Rewrite(j *Job, stages []Stage) ([]Stage, error) {
 	switch {
