@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -120,7 +121,10 @@ func jobMemory(j *diffusion.Job, devices []*hwmodel.Device, outside int64) (*rep
 
 // boards returns the devices of the given names, or all.
 func boards(wanted []string) ([]*hwmodel.Device, error) {
-	if len(wanted) == 1 && wanted[0] == "all" {
+	switch {
+	case len(wanted) == 0:
+		return nil, inputErrorf("--gpu names no board; want all, or some of %s", strings.Join(hwmodel.Names(), ", "))
+	case len(wanted) == 1 && wanted[0] == "all":
 		wanted = hwmodel.Names()
 	}
 	var devices []*hwmodel.Device

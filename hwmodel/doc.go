@@ -14,6 +14,9 @@
 // with five coefficients, [Tables], measured times looked up, and [Measured], fitted to
 // whole iterations.
 //
+// Memory has a model of its own: a [CachingAllocator] does with requests what PyTorch's
+// allocator does.
+//
 // Costs are seconds as float64 until a cost model rounds them to nanoseconds, once.
 // No operator is priced below its bytes over the peak bandwidth or its FLOPs over the
 // peak rate of its device.

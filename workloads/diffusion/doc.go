@@ -21,5 +21,9 @@
 // leave it out, is small: SiLU of the time embedding, the division after each attention by
 // a factor of one, and the copy behind a transformer whose projections are convolutions.
 //
+// A [Footprint] is what a job puts into memory: followed through the allocator of
+// [orrery/hwmodel], with or without a limit, it says what each operator holds and which
+// cards run it. docs/memory.md says what that rests on.
+//
 // Start reading at [Graph], then at [Builder], which the networks are written with.
 package diffusion
