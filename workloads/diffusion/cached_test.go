@@ -230,3 +230,26 @@ func TestTokenMerging(t *testing.T) {
 		}
 	}
 }
+
+// A whole step holds what it keeps until it ends.
+func TestWholeStepsHoldWhatIsKept(t *testing.T) {
+	plain := job(t, "sd15", nil)
+	kept := job(t, "sd15", withMethods(t, "deepcache:3,5"))
+	end := func(j *Job) int64 {
+		for _, s := range stagesOf(t, j) {
+			if s.Phase == Denoise {
+				var sum int64
+				for _, id := range s.Graph.Outputs {
+					sum += s.Graph.Tensors[id].Bytes()
+				}
+				return sum
+			}
+		}
+		return 0
+	}
+	// What comes into the third level from below: 1280 channels at half the latent's side,
+	// for both passes.
+	if got, want := end(kept)-end(plain), int64(2*1280*32*32*2); got != want {
+		t.Errorf("%d bytes are kept; want %d", got, want)
+	}
+}

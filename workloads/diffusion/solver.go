@@ -75,11 +75,13 @@ func (j *Job) around(net *Graph, k solverKey) *Graph {
 		kept[i] = b.input(fmt.Sprintf("stored%d", i), shape)
 	}
 	x := b.prepare(net, latent, shape, j.Pipeline.Concat, k.passes)
-	answer := b.network(net, x)
+	answers := b.network(net, x)
+	answer := answers[0]
 	if k.passes == 2 {
 		answer = b.guide(answer, shape)
 	}
 	b.update(latent, answer, kept[:min(k.order-1, len(kept))], shape, k)
+	b.Outputs = append(b.Outputs, answers[1:]...) // what is kept for later steps
 	return b.done()
 }
 
@@ -132,9 +134,9 @@ func (b *stepWriter) prepare(net *Graph, latent TensorID, shape Tensor, concat, 
 	return x
 }
 
-// network appends net, whose first input is x, and returns its answer. All other inputs
-// are inputs of the step.
-func (b *stepWriter) network(net *Graph, x TensorID) TensorID {
+// network appends net, whose first input is x, and returns its outputs, the answer first.
+// All other inputs are inputs of the step.
+func (b *stepWriter) network(net *Graph, x TensorID) []TensorID {
 	at := make([]TensorID, len(net.Tensors))
 	at[net.Inputs[0]] = x
 	for _, id := range net.Inputs[1:] {
@@ -149,7 +151,7 @@ func (b *stepWriter) network(net *Graph, x TensorID) TensorID {
 		op.Reads, op.Writes, op.Free = moved(op.Reads, at), moved(op.Writes, at), moved(op.Free, at)
 		b.Ops = append(b.Ops, op)
 	}
-	return at[net.Outputs[0]]
+	return moved(net.Outputs, at)
 }
 
 // takes says whether a tensor is an input.

@@ -186,3 +186,21 @@ func TestTiles(t *testing.T) {
 		}
 	}
 }
+
+// Building all graphs of a run is to take well below 50 ms.
+func BenchmarkStages(b *testing.B) {
+	for _, name := range []string{"sd15", "sdxl", "svd-xt", "flux-dev", "wan-14b"} {
+		b.Run(name, func(b *testing.B) {
+			p, err := LoadPipeline(name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			j := p.Job()
+			for b.Loop() {
+				if _, err := j.Stages(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
