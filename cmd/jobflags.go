@@ -18,6 +18,7 @@ type jobFlags struct {
 	decodeAtOnce, tile           int
 	scores                       bool
 	methods                      []string
+	guided                       string
 
 	given func(name string) bool
 }
@@ -36,6 +37,7 @@ func (f *jobFlags) add(c *cobra.Command) {
 	fs.IntVar(&f.tile, "tile", 0, "side in pixels of the tiles that an image is decoded in, 0 for whole images")
 	fs.BoolVar(&f.scores, "scores", false, "attention scores are materialised, as without fused attention")
 	fs.StringArrayVar(&f.methods, "method", nil, "method that saves time, such as deepcache:3; several in their order; see orrery list methods")
+	fs.StringVar(&f.guided, "guided", "", "part of the steps that has guidance, in shares as in 0.1-0.6 (default: all)")
 	f.given = fs.Changed
 	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return diffusion.PipelineNames(), cobra.ShellCompDirectiveDefault
@@ -72,6 +74,11 @@ func (f *jobFlags) job(pipeline string) (*diffusion.Job, error) {
 		j.DType = f.dtype
 	}
 	j.Scores = f.scores
+	if f.given("guided") {
+		if j.Method.Guided, err = parseInterval(f.guided); err != nil {
+			return nil, err
+		}
+	}
 	for _, text := range f.methods {
 		r, err := diffusion.ParseMethod(text, p)
 		if err != nil {
@@ -83,6 +90,18 @@ func (f *jobFlags) job(pipeline string) (*diffusion.Job, error) {
 		return nil, badInput{err}
 	}
 	return j, nil
+}
+
+// parseInterval reads a part of a run such as 0.1-0.6.
+func parseInterval(text string) (v diffusion.Interval, err error) {
+	from, to, ok := strings.Cut(text, "-")
+	var errFrom, errTo error
+	v.From, errFrom = strconv.ParseFloat(from, 64)
+	v.To, errTo = strconv.ParseFloat(to, 64)
+	if !ok || errFrom != nil || errTo != nil || !(v.To > 0) {
+		return v, inputErrorf("--guided %s; want shares of the steps, such as 0.1-0.6", text)
+	}
+	return v, nil
 }
 
 // parseSize reads a size such as 1024x576, width first.
@@ -110,7 +129,10 @@ func describeJob(j *diffusion.Job) string {
 		steps += " of " + j.Sampler
 	}
 	parts = append(parts, fmt.Sprintf("batch %d", j.Batch), steps)
-	if j.Passes == 2 {
+	switch g := j.Method.Guided; {
+	case j.Passes == 2 && g.To > 0:
+		parts = append(parts, fmt.Sprintf("guidance from %g to %g of the steps", g.From, g.To))
+	case j.Passes == 2:
 		parts = append(parts, "guidance")
 	}
 	parts = append(parts, j.DType)
