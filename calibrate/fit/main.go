@@ -4,7 +4,7 @@
 //	go run ./calibrate/fit -data ../shared/data -out hwmodel
 //
 // With -ops gemm,moe it fits these operators alone and leaves everything else in the
-// files as it stands; the name "engines" stands for the engines. With -transfer it fits nothing and says
+// files as it stands; the names "engines" and "frameworks" stand for what programs add to kernels. With -transfer it fits nothing and says
 // how far each device is missed by what its donors alone give.
 package main
 
@@ -42,8 +42,11 @@ func main() {
 	}
 }
 
-// enginesPart is what can be fitted beside the operators.
-const enginesPart = "engines"
+// What can be fitted beside the operators.
+const (
+	enginesPart    = "engines"
+	frameworksPart = "frameworks"
+)
 
 func run(data, out, ops string) error {
 	wanted, err := parts(ops)
@@ -64,7 +67,12 @@ func run(data, out, ops string) error {
 		report(p, wanted)
 	}
 	if slices.Contains(wanted, enginesPart) {
-		return fitEngines(data, out, profiles)
+		if err := fitEngines(data, out, profiles); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(wanted, frameworksPart) {
+		return fitFrameworks(data, out, profiles)
 	}
 	return nil
 }
@@ -75,7 +83,7 @@ func parts(ops string) ([]string, error) {
 	for _, o := range calibrate.Operators() {
 		all = append(all, o.Name)
 	}
-	all = append(all, enginesPart)
+	all = append(all, enginesPart, frameworksPart)
 	if ops == "" {
 		return all, nil
 	}
@@ -160,6 +168,23 @@ func fitEngines(data, out string, profiles []*hwmodel.Profile) error {
 	for _, e := range engines {
 		if err := write(filepath.Join(out, "engines", e.Name+".toml"), "# What a serving engine adds to the time of an iteration. Written by calibrate/fit; do not edit.\n# Times are seconds.\n\n", e); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+func fitFrameworks(data, out string, profiles []*hwmodel.Profile) error {
+	frameworks, err := calibrate.FitFrameworks(data, profiles)
+	if err != nil {
+		return err
+	}
+	for _, f := range frameworks {
+		if err := write(filepath.Join(out, "frameworks", f.Name+".toml"), "# What a program that runs networks operator by operator adds to their kernels. Written by\n# calibrate/fit; do not edit. Times are seconds.\n\n", f); err != nil {
+			return err
+		}
+		for _, b := range f.Boards {
+			fmt.Printf("%-18s %-16s %s  slower %5.3f  attention %4.2f  held out: mean %5.1f %%  median %5.1f %%  p90 %5.1f %%  %4d rows\n",
+				f.Name, b.Device, b.DType, b.Slower, b.Attention, 100*b.HeldOutMean, 100*b.HeldOutMedian, 100*b.HeldOutP90, b.Rows)
 		}
 	}
 	return nil
