@@ -19,6 +19,9 @@ import (
 type Config struct {
 	Replicas []ReplicaConfig
 	Router   route.Policy // nil for round robin
+	Pools    []PoolConfig // of devices that make images, beside the replicas
+	Classes  []Class      // of requests that pools serve
+	Spread   Spread       // over pools that serve the same class
 	Source   workloads.Source
 	Record   []Recorder
 
@@ -87,10 +90,13 @@ type Cluster struct {
 	cfg      Config
 	engine   sim.Engine
 	replicas []replica
+	pools    []pool
+	devices  []*device // of all pools
 	loads    []route.Replica
 	respond  workloads.Responder // the source, if it wants to know of completions
 
 	arrive, finish, decide, release sim.Action
+	rouse, made                     sim.Action // of pools and their devices
 
 	nextArrival sim.Time
 	gateway     []Served // requests that the router keeps back, oldest first
@@ -137,8 +143,8 @@ func (c *Cluster) until() sim.Time {
 }
 
 func newCluster(cfg Config) (*Cluster, error) {
-	if len(cfg.Replicas) == 0 {
-		return nil, errors.New("cluster: no replicas")
+	if len(cfg.Replicas)+len(cfg.Pools) == 0 {
+		return nil, errors.New("cluster: no replicas and no pools")
 	}
 	if cfg.Source == nil {
 		return nil, errors.New("cluster: no source of requests")
@@ -158,6 +164,11 @@ func newCluster(cfg Config) (*Cluster, error) {
 		if err := c.replicas[i].init(c, int32(i), &cfg.Replicas[i]); err != nil {
 			return nil, fmt.Errorf("replica %d: %w", i, err)
 		}
+	}
+	c.made = c.engine.On(sim.Finish, "made", c.onMade)
+	c.rouse = c.engine.On(sim.Decide, "rouse", c.onRouse)
+	if err := c.initPools(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -229,6 +240,14 @@ func (c *Cluster) tell(now sim.Time) {
 // admit takes in a request that has just arrived.
 func (c *Cluster) admit(now sim.Time, served *Served) {
 	c.record(Record{What: Arrived, At: now, Replica: none, Request: served})
+	if served.Class > 0 {
+		c.place(now, served)
+		return
+	}
+	if len(c.replicas) == 0 {
+		c.reject(now, served, "no replica serves text")
+		return
+	}
 	if len(c.gateway) > 0 || !c.route(now, served) {
 		c.gateway = append(c.gateway, *served)
 	}
@@ -315,6 +334,9 @@ func (c *Cluster) close(until sim.Time) (Outcome, error) {
 		r.settle(c.out.End)
 		stalled = stalled || r.flying == 0 && r.queue.n+r.held.n+r.swapped.n > 0
 		r.abandon(c.out.End)
+	}
+	for i := range c.pools {
+		stalled = c.pools[i].close(c.out.End) || stalled
 	}
 	for i := range c.gateway {
 		c.out.Unfinished++

@@ -66,6 +66,9 @@ type worker struct {
 // Run says of errors holds here as well; an error of an executor ends the run.
 func Live(ctx context.Context, cfg Config) (Outcome, error) {
 	cfg.Step = true // what has not happened yet cannot be crossed in one jump
+	if len(cfg.Pools) > 0 {
+		return Outcome{}, errors.New("cluster: pools have no executors; want Run, not Live")
+	}
 	c, err := newCluster(cfg)
 	if err != nil {
 		return Outcome{}, err

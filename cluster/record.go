@@ -68,6 +68,9 @@ type Served struct {
 	Recomputed  int32    // tokens computed again after pre-emptions
 	Preemptions int32
 	LateGaps    int32 // gaps between tokens longer than Config.LateGap
+	// Rung is the alternative of its class that a request of a pool runs. Output is then
+	// what that takes, together with alternatives it has been through.
+	Rung int32
 }
 
 // Span is a stretch of time on one pipeline stage.
@@ -84,5 +87,8 @@ type Iteration struct {
 	Stages  []Span // device time by pipeline stage
 	Running int32  // sequences admitted and not finished, after the decision
 	Waiting int32  // sequences in the queue, after the decision
-	KVUsed  int64  // KV blocks held, after the decision
+	KVUsed  int64  // KV blocks held, after the decision; of a pool's device, bytes
+	// Steps is the number of denoising steps in a row that the Decodes images of a pool's
+	// device went; 0 for replicas.
+	Steps int32
 }

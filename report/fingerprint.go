@@ -63,6 +63,9 @@ func (f *Fingerprint) Record(r *cluster.Record) {
 			c.add(uint64(s.Scheduled), uint64(s.First), uint64(s.Last),
 				pair(s.Emitted, s.Cached), pair(s.Recomputed, s.Preemptions), uint64(s.LateGaps))
 		}
+		if s.Class > 0 {
+			c.add(pair(s.Class, s.Rung))
+		}
 	}
 	if it := r.Iteration; it != nil {
 		b := &it.Batch
@@ -70,6 +73,9 @@ func (f *Fingerprint) Record(r *cluster.Record) {
 			pair(it.Running, it.Waiting), uint64(it.KVUsed),
 			uint64(b.Decodes), uint64(b.DecodeContext), uint64(b.Chunks), uint64(b.ChunkTokens), uint64(b.ChunkContext),
 			uint64(b.ChunkContext64), uint64(b.ChunkPairs), uint64(b.ChunkSquares), uint64(b.Logits), uint64(b.SwapBytes))
+		if it.Steps > 0 {
+			c.add(uint64(it.Steps))
+		}
 		for _, s := range it.Stages {
 			c.add(uint64(s.Start), uint64(s.End))
 		}

@@ -20,7 +20,9 @@ import (
 //   - life: arrived, routed, scheduled, first token, finished, in this order,
 //     with exactly one end;
 //   - conservation: computed = prompts - cached + decodes + recomputed; emitted =
-//     asked; no KV block is held at the end; Little's law.
+//     asked; no KV block is held at the end; Little's law;
+//   - images: steps run = steps that requests got = those of the alternatives taken,
+//     batches and memory of a device within its [ReplicaSpec].
 //
 // Feed it a whole run, then ask [Laws.Close]. It keeps the state of live requests
 // only. The zero Laws checks what needs no specs.
@@ -160,6 +162,11 @@ func (l *Laws) iteration(p *lawful, r *cluster.Record) {
 	p.start, p.end = it.Start, it.End
 	l.spans(p, r)
 
+	p.kv = it.KVUsed
+	if it.Steps > 0 {
+		l.denoising(p, r)
+		return
+	}
 	tokens := b.Tokens()
 	l.computed += int64(tokens)
 	switch {
@@ -178,7 +185,23 @@ func (l *Laws) iteration(p *lawful, r *cluster.Record) {
 	case it.KVUsed < 0 || spec.KVBlocks > 0 && it.KVUsed > spec.KVBlocks:
 		l.breaks(r, "%d KV blocks in use of %d", it.KVUsed, spec.KVBlocks)
 	}
-	p.kv = it.KVUsed
+}
+
+// denoising checks an iteration of a pool's device. Images that run together take the
+// same steps, and each step of each is one unit of what their requests ask for.
+func (l *Laws) denoising(p *lawful, r *cluster.Record) {
+	it, b, spec := r.Iteration, &r.Iteration.Batch, l.spec(r.Replica)
+	l.computed += int64(b.Decodes) * int64(it.Steps)
+	switch {
+	case b.Decodes < 1 || b.Chunks < 0 || b.Chunks > b.Decodes || int(it.Running) != b.Decodes || it.Waiting != 0:
+		l.breaks(r, "%d images of %d running go steps, %d of them encoded; %d wait on the device", b.Decodes, it.Running, b.Chunks, it.Waiting)
+	case int64(it.Running) > p.held:
+		l.breaks(r, "%d images running, but only %d requests are here", it.Running, p.held)
+	case spec.MaxSeqs > 0 && b.Decodes > spec.MaxSeqs:
+		l.breaks(r, "%d images in a batch, the limit is %d", b.Decodes, spec.MaxSeqs)
+	case it.KVUsed < 0 || spec.Images && it.KVUsed > spec.KVBlocks:
+		l.breaks(r, "%d bytes in use of %d", it.KVUsed, spec.KVBlocks)
+	}
 }
 
 // spans checks that stages work one micro-batch at a time, within its iteration.

@@ -34,6 +34,14 @@ func (l *Laws) request(r *cluster.Record) {
 		l.breaks(r, "has not arrived, or has ended already")
 		return
 	}
+	if s.Class > 0 && r.What == cluster.Routed && q.stage == cluster.FirstToken {
+		// One alternative has ended; another begins, maybe elsewhere.
+		l.replica(q.replica).held--
+		l.replica(r.Replica).held++
+		q.replica = r.Replica
+		l.live[s.ID] = q
+		return
+	}
 	if q.replica >= 0 && q.replica != r.Replica {
 		l.breaks(r, "was routed to replica %d", q.replica)
 	}
@@ -65,7 +73,9 @@ func (l *Laws) request(r *cluster.Record) {
 		}
 	case cluster.FirstToken:
 		want(cluster.Scheduled)
-		l.prefills = s.Emitted == 1
+		if s.Class == 0 {
+			l.prefills = s.Emitted == 1
+		}
 		l.emitted += int64(s.Emitted)
 		if s.First != r.At || s.First < s.Scheduled || s.Emitted > 1 {
 			l.breaks(r, "scheduled at %v, stamped %v, %d tokens emitted", s.Scheduled, s.First, s.Emitted)
@@ -102,10 +112,15 @@ func (l *Laws) finish(r *cluster.Record) {
 	l.finished++
 	l.asked += int64(s.Emitted)
 	decodes := int64(s.Emitted)
-	if l.prefills {
+	switch {
+	case s.Class > 0:
+		l.accounted += decodes // steps; encoding is no step
+	case l.prefills:
 		decodes-- // the first token came with the prefill
+		fallthrough
+	default:
+		l.accounted += int64(s.Prompt-s.Cached) + decodes + int64(s.Recomputed)
 	}
-	l.accounted += int64(s.Prompt-s.Cached) + decodes + int64(s.Recomputed)
 	l.replica(r.Replica).held--
 	l.end(r)
 }

@@ -17,6 +17,9 @@ type ReplicaSpec struct {
 	// SpareBlocks must be free beside those that the next admission takes (a watermark),
 	// and AdmitBlocks is what every admission takes, 0 if that depends on the prompt.
 	SpareBlocks, AdmitBlocks int64
+	// Images tells that this is a device of a pool. KVBlocks are then bytes, those that
+	// the models leave for images, and MaxSeqs is the batch limit.
+	Images bool
 }
 
 // Specs returns the specs of the replicas of a run.
@@ -31,6 +34,19 @@ func Specs(replicas []cluster.ReplicaConfig) []ReplicaSpec {
 			s.AdmitBlocks = int64((c.MaxLen + c.BlockTokens - 1) / c.BlockTokens)
 		}
 		specs[i] = s
+	}
+	return specs
+}
+
+// PoolSpecs returns the specs of the devices of pools, which follow those of the
+// replicas.
+func PoolSpecs(pools []cluster.PoolConfig) []ReplicaSpec {
+	var specs []ReplicaSpec
+	for i := range pools {
+		c := &pools[i]
+		for range c.Devices {
+			specs = append(specs, ReplicaSpec{Stages: 1, KVBlocks: c.Room(), MaxSeqs: c.Policy.MaxBatch(), BlockTokens: 1, Images: true})
+		}
 	}
 	return specs
 }

@@ -12,6 +12,10 @@ type Request struct {
 	Tenant  int32    // client within the source, 0 if unknown
 	Turn    int32    // number within its session, from 0
 	Session int64    // conversation it belongs to, 0 if none
+	// Class is the kind of image or clip that is asked for, from 1, in the order in which
+	// the run lists them; 0 is text. An image has a Prompt of 1, and Output is its number
+	// of denoising steps.
+	Class int32
 
 	// Prefix names the leading parts of the prompt, each PrefixBlock tokens
 	// long (the last may be partial), and may go on over the output, which a later
