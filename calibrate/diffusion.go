@@ -250,8 +250,8 @@ func priceRuns(rows []DiffusionRow, profiles []*hwmodel.Profile, frameworks map[
 func frameworks() []*hwmodel.Framework {
 	return []*hwmodel.Framework{
 		{Name: "diffusers", Layout: true, Note: "diffusers on PyTorch 2.1 to 2.4 of 2024, eager, scaled_dot_product_attention"},
-		{Name: "diffusers-2022", Layout: true, TF32: true, Note: "diffusers 0.11 on PyTorch 1.13 of late 2022 (NGC 22.11, where products in 32 bits take tensor cores), eager, xformers"},
 		{Name: "diffusers-2023", Layout: true, Note: "diffusers 0.17 on a PyTorch nightly of May 2023, eager; denoising loops alone, so that a run's fixed time is not known"},
+		{Name: "diffusers-2022", Layout: true, TF32: true, Note: "diffusers 0.11 on PyTorch 1.13 of late 2022 (NGC 22.11, where products in 32 bits take tensor cores), eager, xformers"},
 		{Name: "diffusers-compiled", Fused: true, Layout: true, Note: "the same with torch.compile: element-wise neighbours in one kernel, fewer launches"},
 		{Name: "webui", Layout: true, Note: "a well-tuned web interface (Linux, xformers or scaled_dot_product_attention) of 2023 to 2025"},
 	}
@@ -279,7 +279,55 @@ func FitFrameworks(data string, profiles []*hwmodel.Profile) ([]*hwmodel.Framewo
 		own := slices.DeleteFunc(slices.Clone(runs), func(r diffusionRun) bool { return r.row.Framework != f.Name })
 		fitFramework(f, own)
 	}
-	return out, nil
+	archs := map[string]string{}
+	for _, p := range profiles {
+		archs[p.Device.Name] = p.Device.Arch
+	}
+	for _, f := range out {
+		borrowBoards(f, out, archs)
+	}
+	return append(out, bare(out[0])), nil
+}
+
+// borrowBoards gives f what others were fitted to on boards of an architecture that f was never
+// measured on: most of a board's factor is the board's.
+func borrowBoards(f *hwmodel.Framework, from []*hwmodel.Framework, archs map[string]string) {
+	own := slices.Clone(f.Boards)
+	for _, g := range from {
+		for _, b := range g.Boards {
+			known := slices.ContainsFunc(own, func(o hwmodel.FrameworkBoard) bool {
+				return archs[o.Device] == archs[b.Device] && o.DType == b.DType
+			})
+			known = known || slices.ContainsFunc(f.Boards, func(o hwmodel.FrameworkBoard) bool { return o.Device == b.Device && o.DType == b.DType })
+			if g == f || known || b.Derived {
+				continue
+			}
+			b.Fit = hwmodel.Fit{Derived: true, Band: max(b.Band, borrowedBand), Source: "as by " + g.Name + " (" + b.Source + ")"}
+			f.Boards = append(f.Boards, b)
+		}
+	}
+}
+
+// borrowedBand is the half-width of the band of a factor from another framework: where two
+// were measured on one board, their factors differ by up to a quarter.
+const borrowedBand = 0.25
+
+// bare is a research code on PyTorch itself: launches and kernels as under diffusers,
+// without what a pipeline object does besides.
+func bare(diffusers *hwmodel.Framework) *hwmodel.Framework {
+	f := *diffusers
+	f.Name, f.Note = "pytorch", "a network called from a script: launches and kernels as fitted to diffusers, none of a pipeline's own host work"
+	f.Fixed = 0
+	f.Boards = slices.Clone(f.Boards)
+	for i := range f.Boards {
+		b := &f.Boards[i]
+		if !b.Derived {
+			b.Source = "as by diffusers (" + b.Source + ")"
+		}
+		b.Derived = true
+		b.Band = max(b.Band, borrowedBand)
+	}
+	return &f
 }
 
 // ScoreFrameworks prices measured runs of whole pipelines by the frameworks that come with the

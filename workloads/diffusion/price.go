@@ -14,7 +14,7 @@ type Pricer struct {
 	device    *hwmodel.Device
 	framework *hwmodel.Framework
 	boards    map[string]*hwmodel.FrameworkBoard // by dtype
-	kernels   map[string]*kernels // by dtype
+	kernels   map[string]*kernels                // by dtype
 	works     map[workKey]*Work
 }
 
@@ -127,10 +127,10 @@ type Work struct {
 }
 
 type workOp struct {
-	seconds float64 // on the device
-	least   float64 // what physics asks
-	kind    Kind
-	kernels int
+	seconds  float64 // on the device
+	least    float64 // what physics asks
+	kind     Kind
+	launches float64 // of kernels; what runs on the host counts for a part of one
 }
 
 // Work returns the kernels of g with the time that each takes alone.
@@ -157,7 +157,11 @@ func (q *Pricer) Work(g *Graph, dtype string) (*Work, error) {
 			}
 			kernels = 1
 		}
-		s := workOp{seconds: k.seconds(op, bytes), kind: op.Kind, kernels: kernels}
+		if op.Kind == Elementwise && op.What == "host" {
+			w.ops = append(w.ops, workOp{launches: onHost * float64(kernels)})
+			continue
+		}
+		s := workOp{seconds: k.seconds(op, bytes), kind: op.Kind, launches: float64(kernels)}
 		s.least = 2 * float64(op.MACs) / (winogradMost * q.device.FLOPs(k.dtype))
 		s.seconds = max(s.seconds, s.least)
 		w.ops = append(w.ops, s)
@@ -166,6 +170,11 @@ func (q *Pricer) Work(g *Graph, dtype string) (*Work, error) {
 	q.works[key] = w
 	return w, nil
 }
+
+// onHost is the host time of a small operator on the processor itself in launches of a kernel: it is
+// dispatched likewise, but nothing goes through the driver, and it is written beside others
+// rather than in a module of its own. It is a judgement, not a fit.
+const onHost = 0.2
 
 // winogradMost is the most multiplications that one of a convolution's quick methods
 // replaces, see [hwmodel.ConvFloor].
@@ -184,7 +193,7 @@ func (w *Work) Cost(kernel float64, b *hwmodel.FrameworkBoard) Cost {
 	var host, device float64
 	for i := range w.ops {
 		op := &w.ops[i]
-		host += kernel * float64(op.kernels)
+		host += kernel * op.launches
 		s := max(op.seconds*slower[op.kind], op.least)
 		device = max(device, host) + s
 		c.Device += s

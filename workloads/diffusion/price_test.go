@@ -131,3 +131,49 @@ func BenchmarkPriceSDXL(b *testing.B) {
 		}
 	}
 }
+
+// ResShift in 15 steps from 64 to 256 pixels takes 0.643 s on an A100 (Table 4 of "One-Step
+// Residual Shifting Diffusion"); nothing was fitted to it. The device works for less than
+// two thirds of that: the run is bound by launches, and four steps take little more than
+// their share.
+func TestResShiftIsLaunchBound(t *testing.T) {
+	q := pricer(t, "a100-sxm-80gb", "pytorch")
+	long := priced(t, q, jobWith(t, "resshift", nil))
+	short := priced(t, q, jobWith(t, "resshift-4", nil))
+	t.Logf("15 steps: %.3f s (device %.3f s, launches %.3f s); 4 steps: %.3f s", long.Seconds, long.Device, long.Launch, short.Seconds)
+	if e := long.Seconds/0.643 - 1; e < -0.15 || e > 0.15 {
+		t.Errorf("15 steps take %.3f s, measured 0.643 s: %+.0f %%", long.Seconds, 100*e)
+	}
+	if long.Device > long.Launch*2/3 {
+		t.Errorf("the device works %.3f s and the host launches %.3f s; want the run bound by launches", long.Device, long.Launch)
+	}
+	if r := short.Seconds / long.Seconds; r < 4.0/15 || r > 0.35 {
+		t.Errorf("4 steps take %.2f of 15, want little more than 0.27", r)
+	}
+}
+
+// Original latencies of Table 1 and Figure 1 of "Fast and Memory-Efficient Video Diffusion Using
+// Streamlined Inference" (A100, 25 steps), to which nothing was fitted: each within
+// 15 %.
+func TestVideosOfStreamlinedInference(t *testing.T) {
+	q := pricer(t, "a100-sxm-80gb", "diffusers")
+	var sum float64
+	cells := []struct {
+		pipeline      string
+		width, height int
+		seconds       float64
+	}{
+		{"svd", 512, 512, 10.23}, {"svd", 1024, 576, 23.29}, {"svd-xt", 512, 512, 17.05},
+		{"animatediff", 512, 512, 9.65}, {"animatediff", 768, 512, 16.9}, {"animatediff", 1024, 576, 24.38},
+	}
+	for _, c := range cells {
+		got := priced(t, q, jobWith(t, c.pipeline, func(j *Job) { j.Width, j.Height, j.Steps = c.width, c.height, 25 })).Seconds
+		e := got/c.seconds - 1
+		sum += max(e, -e)
+		t.Logf("%-12s %4dx%d: %.2f s, measured %.2f s, %+.1f %%", c.pipeline, c.width, c.height, got, c.seconds, 100*e)
+		if e < -0.15 || e > 0.15 {
+			t.Errorf("%s at %dx%d takes %.2f s, measured %.2f s: %+.0f %%", c.pipeline, c.width, c.height, got, c.seconds, 100*e)
+		}
+	}
+	t.Logf("mean error %.1f %%", 100*sum/float64(len(cells)))
+}
