@@ -11,7 +11,7 @@ var diffusionKinds = []string{"pipelines", "networks", "samplers", "methods"}
 
 // diffusionCatalogue returns what image and video diffusion has names for.
 func diffusionCatalogue() ([]listing, error) {
-	pipelines := listing{Kind: "pipelines", Key: "orrery memory NAME"}
+	pipelines := listing{Kind: "pipelines", Key: "orrery memory NAME, orrery cost NAME"}
 	for _, name := range diffusion.PipelineNames() {
 		p, err := diffusion.LoadPipeline(name)
 		if err != nil {
