@@ -20,8 +20,8 @@ type Job struct {
 	Passes        int    // of the denoiser at each step: 2 with classifier-free guidance
 	DType         string // fp16, bf16 or fp32
 	Scores        bool   // attention scores are materialised
-	DecodeAtOnce  int // images or frames that the decoder takes at a time; 0: all
-	Tile          int // side in pixels of the tiles that an image is decoded in; 0: whole images
+	DecodeAtOnce  int    // images or frames that the decoder takes at a time; 0: all
+	Tile          int    // side in pixels of the tiles that an image is decoded in; 0: whole images
 	Method        Method
 }
 
