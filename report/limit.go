@@ -41,6 +41,7 @@ const (
 	PrefillStalls  Cause = "prefill-stalls"  // decodes wait for prompt chunks
 	PrefillTime    Cause = "prefill-time"    // prompts take long even without a queue
 	DecodeTime     Cause = "decode-time"     // decode iterations take long
+	ImageTime      Cause = "image-time"      // steps take long even without a queue
 	NothingArrived Cause = "nothing-arrived" // no request in the window
 	Unseen         Cause = "unseen"          // something within a server that only its clients watched
 )
@@ -82,6 +83,9 @@ func (m *Metrics) limit(r *Result, all *tally) Limit {
 	case worst.Metric == "ttft":
 		l.Cause = PrefillTime
 		why = fmt.Sprintf("the prefill itself takes that long (median scheduling delay is only %s)", seconds(r.Latency.SchedulingDelay.P50S))
+	case r.images():
+		l.Cause = ImageTime
+		why = fmt.Sprintf("images take that long to make (median scheduling delay is only %s)", seconds(r.Latency.SchedulingDelay.P50S))
 	default:
 		l.Cause = DecodeTime
 		why = fmt.Sprintf("answers take that long to decode (median TPOT %s)", seconds(r.Latency.TPOT.P50S))

@@ -9,6 +9,7 @@ import (
 type Config struct {
 	// Replicas describes the replicas, in order; see [Specs].
 	Replicas []ReplicaSpec
+	Classes  []ClassSpec // of images, if there are pools; see [ClassSpecs]
 	SLO      SLO
 	// WarmUp is the start of the measuring window, which ends with the run.
 	// Requests that arrive before it are counted but not measured: they would find
@@ -37,6 +38,7 @@ type Metrics struct {
 	tbt      sim.Sketch
 	openTBT  sim.Sketch // gaps that were open at the end: lower bounds
 	late     lateGaps
+	classes  []classUse
 	span     sim.Time // length of the window
 	end      sim.Time
 	lastIn   sim.Time // last arrival
@@ -157,6 +159,12 @@ func (m *Metrics) Merge(o *Metrics) {
 	m.late.n += o.late.n
 	m.late.withPrefill += o.late.withPrefill
 	m.late.afterPreemption += o.late.afterPreemption
+	for i := range o.classes {
+		for i >= len(m.classes) {
+			m.classes = append(m.classes, classUse{})
+		}
+		m.classes[i].merge(&o.classes[i])
+	}
 	m.span += o.span
 	m.end = max(m.end, o.end)
 	m.lastIn = max(m.lastIn, o.lastIn)

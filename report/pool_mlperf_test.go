@@ -207,7 +207,7 @@ func TestMLPerfRateAtWhichP99Crosses(t *testing.T) {
 		low, high := 0.8*r.rate, 1.2*r.rate
 		for high-low > 0.001*r.rate {
 			middle := (low + high) / 2
-			got, err := r.simulate(middle, poisson(20)...)
+			got, err := r.simulate(middle, poisson(10)...)
 			if err != nil {
 				t.Fatal(err)
 			}

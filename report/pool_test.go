@@ -1,9 +1,11 @@
 package report_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -232,4 +234,88 @@ func crommelin(c int, rho float64) float64 {
 		w += at + above - above/rho
 	}
 	return w
+}
+
+// A ladder under load trades quality for time: with one device at twice what the best
+// quality can take, all images still meet a deadline that first-come-first-served
+// with the best quality misses, and the report counts what that cost.
+func TestLadderTradesQualityForDeadlines(t *testing.T) {
+	run := func(policy denoise.Policy) *report.Result {
+		classes := []cluster.Class{{Name: "portrait", Deadline: 10 * time.Second}}
+		pools := []cluster.PoolConfig{{Devices: 1, Policy: policy, Memory: 100, Programs: [][]cluster.Program{{
+			affine{steps: 20, each: 50 * time.Millisecond, perItem: 10}, // a second an image
+			affine{steps: 4, each: 50 * time.Millisecond, perItem: 10},
+		}}}}
+		m := report.NewMetrics(report.Config{Replicas: report.PoolSpecs(pools), Classes: report.ClassSpecs(classes)})
+		laws := &report.Laws{Replicas: report.PoolSpecs(pools)}
+		out, err := cluster.Run(context.Background(), cluster.Config{
+			Source: newStream(3, 2, 1, 2000), Classes: classes, Pools: pools, Record: []cluster.Recorder{m, laws},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := laws.Close(out.End, -1); err != nil {
+			t.Fatal(err)
+		}
+		m.Close(out.End)
+		return m.Summary()
+	}
+	plain, ladder := run(&denoise.FIFO{Batch: 4}), run(&denoise.Ladder{Batch: 4})
+	p, l := plain.Classes[0], ladder.Classes[0]
+	if p.Finished != 2000 || l.Finished != 2000 || p.Missed < 1000 || l.Missed > 20 {
+		t.Errorf("first come: %d of %d late; ladder: %d of %d; want most and hardly any", p.Missed, p.Finished, l.Missed, l.Finished)
+	}
+	if len(l.Rungs) != 2 || l.Rungs[0] < 100 || l.Rungs[0]+l.Rungs[1] != 2000 {
+		t.Errorf("images by alternative: %v; want both, 2000 in all", l.Rungs)
+	}
+	if want := 20*l.Rungs[0] + 4*l.Rungs[1]; l.Steps != want || ladder.Tokens.Output != want {
+		t.Errorf("%d steps, %d in all; the alternatives take %d", l.Steps, ladder.Tokens.Output, want)
+	}
+	if v := ladder.Verdict(); !strings.Contains(v, "img/s") || strings.Contains(v, "tok") || strings.Contains(v, "TTFT") {
+		t.Errorf("the verdict of images speaks of tokens:\n%s", v)
+	}
+	if j, err := ladder.JSON(); err != nil || !bytes.Contains(j, []byte(`"name": "portrait"`)) {
+		t.Errorf("result.json has no class: %v", err)
+	}
+}
+
+// Images that share steps join and leave between them: an image that comes while
+// another runs is done long before that would let it begin on its own, and both take
+// the time of a batch of two only while they overlap.
+func TestContinuousJoinsBetweenSteps(t *testing.T) {
+	s := &sojourns{}
+	_, err := cluster.Run(context.Background(), cluster.Config{
+		Source:  &given{at: []float64{0, 1.05}},
+		Classes: []cluster.Class{{Name: "image"}}, Record: []cluster.Recorder{s},
+		Pools: []cluster.PoolConfig{{Devices: 1, Policy: &denoise.Continuous{Batch: 2}, Programs: [][]cluster.Program{{
+			affine{steps: 20, fixed: 80 * time.Millisecond, each: 20 * time.Millisecond},
+		}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first goes 11 steps of 0.1 s alone (the second waits for the end of the
+	// eleventh, at 1.1 s), then 9 of 0.12 s; the second those 9 and 11 of 0.1 s.
+	want := []float64{1.1 + 9*0.12, 0.05 + 9*0.12 + 11*0.1}
+	for i := range want {
+		if math.Abs(s.all[i]-want[i]) > 1e-9 {
+			t.Errorf("image %d took %.4f s, want %.4f s", i, s.all[i], want[i])
+		}
+	}
+}
+
+// given is a source of images at given times.
+type given struct{ at []float64 }
+
+func (g *given) Peek() (sim.Time, bool) {
+	if len(g.at) == 0 {
+		return 0, false
+	}
+	return sim.Seconds(g.at[0]), true
+}
+
+func (g *given) Next() workloads.Request {
+	at, _ := g.Peek()
+	g.at = g.at[1:]
+	return workloads.Request{Arrived: at, Prompt: 1, Output: 20, Class: 1}
 }

@@ -102,6 +102,9 @@ func (m *Metrics) step(t sim.Time, by int64) {
 func (m *Metrics) request(r *cluster.Record) {
 	c, w, s := &m.counts, &m.window, r.Request
 	warm := r.At >= m.cfg.WarmUp
+	if s.Class > 0 {
+		m.class(r)
+	}
 	switch r.What {
 	case cluster.Arrived:
 		c.arrived++

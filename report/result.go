@@ -51,6 +51,10 @@ type Result struct {
 	Limit      Limit      `json:"limit"`
 	Series     Series     `json:"series"`
 
+	// Classes has the classes of images, absent if all is text. Where requests of pools are
+	// counted in figures above, a token is a denoising step, and a block of KV cache a byte.
+	Classes []Class `json:"classes,omitempty"`
+
 	// Measurement is there if a real server was measured.
 	Measurement *Measurement `json:"measurement,omitempty"`
 

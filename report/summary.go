@@ -57,6 +57,7 @@ func (m *Metrics) Summary() *Result {
 	r.Load.WaitingMean = Number(math.Max(0, float64(r.Load.SystemMean-r.Load.RunningMean)))
 	r.Load.WaitingPeak = int64(all.queuePeak)
 	r.Iterations = iterations(&all)
+	m.byClass(r)
 	m.use(r)
 	m.series(r)
 	m.growth(r)

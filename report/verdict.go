@@ -33,7 +33,12 @@ func (r *Result) Verdict() string {
 		v.line("", "  %s rejected: %s", count(x.Count), x.Reason)
 	}
 	t := &r.Throughput
-	v.line("rates", "%s req/s in, %s req/s out, %s output tok/s, %s tok/s in all", figure(t.ArrivedPerS), figure(t.RequestsPerS), figure(t.OutputTokensPerS), figure(t.TotalTokensPerS))
+	if r.images() {
+		v.line("rates", "%s img/s in, %s img/s out, %s steps/s", figure(t.ArrivedPerS), figure(t.RequestsPerS), figure(t.OutputTokensPerS))
+	} else {
+		v.line("rates", "%s req/s in, %s req/s out, %s output tok/s, %s tok/s in all", figure(t.ArrivedPerS), figure(t.RequestsPerS), figure(t.OutputTokensPerS), figure(t.TotalTokensPerS))
+	}
+	v.classes(r)
 	v.blank()
 	v.latencies(r)
 	v.blank()
@@ -52,7 +57,13 @@ func (r *Result) Verdict() string {
 
 // inside adds what a simulation knows of its replicas.
 func (v *screen) inside(r *Result) {
-	l := &r.Load
+	l, i := &r.Load, &r.Iterations
+	if r.images() {
+		v.line("memory", "images: mean %s, peak %s of what the models leave", percent(l.KVMeanShare), percent(l.KVPeakShare))
+		v.line("GPU", "busy %s; batch %s images, %s in one go", percent(l.BusyShare), figure(i.DecodesMean), seconds(i.LengthMeanS))
+		v.line("queue", "mean %s; running mean %s", figure(l.WaitingMean), figure(l.RunningMean))
+		return
+	}
 	kv := fmt.Sprintf("mean %s, peak %s; %s", percent(l.KVMeanShare), percent(l.KVPeakShare), plural(r.Requests.Preemptions, "pre-emption", "pre-emptions"))
 	if r.Tokens.Recomputed > 0 {
 		kv += fmt.Sprintf(" (%s tokens again)", count(r.Tokens.Recomputed))
@@ -65,7 +76,6 @@ func (v *screen) inside(r *Result) {
 	if r.pipelined() {
 		gpu += ", bubbles " + percent(l.BubbleShare)
 	}
-	i := &r.Iterations
 	v.line("GPU", "%s; iteration %s, %s sequences, %s tokens", gpu, seconds(i.LengthMeanS), figure(i.BatchMean), figure(i.TokensMean))
 	v.line("queue", "mean %s, peak %s; running mean %s", figure(l.WaitingMean), count(l.WaitingPeak), figure(l.RunningMean))
 }
@@ -142,6 +152,9 @@ func (v *screen) latencies(r *Result) {
 	} {
 		if x.name == "scheduling delay" && r.Measurement != nil {
 			continue
+		}
+		if x.name[0] == 'T' && r.images() {
+			continue // an image appears at once
 		}
 		row(x.name, seconds(x.d.P50S), seconds(x.d.P90S), seconds(x.d.P99S), seconds(x.d.MeanS), seconds(x.d.MaxS))
 		// TBT covers all tokens that appeared; the rest would leave out the slow.
