@@ -39,7 +39,6 @@ type stream struct {
 	rate    float64
 	classes int32
 	left    int
-	seed    uint64
 	next    workloads.Request
 	gaps    interface{ ExpFloat64() float64 }
 	kinds   interface{ Int32N(int32) int32 }
