@@ -140,18 +140,28 @@ func diffusionRow(t *Table, framework string) (*DiffusionRow, error) {
 	if framework == "" || pipeline == "" || board == "" || t.Text("variant") != "" {
 		return nil, nil
 	}
+	return newDiffusionRow(t, pipeline, board, framework)
+}
+
+// newDiffusionRow returns the run that a row describes, of a pipeline on a board by a framework;
+// nil if it has no time.
+func newDiffusionRow(t *Table, pipeline, board, framework string) (*DiffusionRow, error) {
 	p, err := diffusion.LoadPipeline(pipeline)
 	if err != nil {
 		return nil, err
 	}
 	j := p.Job()
-	if w, h, ok := strings.Cut(t.Text("resolution"), "x"); ok {
+	size := t.Text("resolution")
+	if w, h, ok := strings.Cut(size, "x"); ok {
 		j.Width, _ = strconv.Atoi(w)
 		j.Height, _ = strconv.Atoi(h)
+	} else if _, to, ok := strings.Cut(size, "->"); ok { // super-resolution to a square
+		j.Width, _ = strconv.Atoi(to)
+		j.Height = j.Width
 	}
-	j.Batch = int(t.Number("batch"))
+	j.Batch = max(int(t.Number("batch")), 1)
 	j.Steps = int(cmp.Or(figure(t.Text("steps")), 25)) // of loops timed by the step, any number does
-	j.DType = t.Text("dtype")
+	j.DType = cmp.Or(t.Text("dtype"), j.DType)
 	j.Scores = strings.HasPrefix(t.Text("attention"), "math")
 	if framework == "diffusers-2022" && j.Batch > 16 {
 		j.DecodeAtOnce = 1 // the authors slice the autoencoder's batches there
