@@ -49,8 +49,9 @@ func (m measured) Group() int               { return 0 }
 
 // fixedShare is the part of S(8) that does not depend on the batch. GH200's own log
 // has a batch of one (its smallest latency, 1.108 s at 2.30 images/s offline, where
-// S(8) is 3.47 s): S(1)/S(8) = 0.319, hence S = S(8) (0.222 + 0.0972 b). It is the one
-// such log, and none of the rows below.
+// S(8) is 3.47 s): S(1)/S(8) = 0.319, hence S = S(8) (0.222 + 0.0972 b). No other log
+// has so small a batch; for the two rows of that machine it is a figure of their own run,
+// though none of those that are compared.
 const fixedShare = (0.3193*8 - 1) / 7
 
 func (r *mlperfRow) program() measured {

@@ -235,6 +235,42 @@ func crommelin(c int, rho float64) float64 {
 	return w
 }
 
+// Images of two lengths, one at a time on one device, are M/G/1: Pollaczek and
+// Khinchine give W = lambda E[S^2] / (2 (1 - rho)).
+func TestImagesOfTwoLengthsAreMG1(t *testing.T) {
+	const n, rate = 400_000, 0.4
+	s := &sojourns{warm: n / 20}
+	short, long := affine{steps: 10, each: 100 * time.Millisecond}, affine{steps: 30, each: 100 * time.Millisecond} // 1 s and 3 s
+	_, err := cluster.Run(context.Background(), cluster.Config{
+		Source: newStream(11, rate, 2, n), Classes: []cluster.Class{{Name: "short"}, {Name: "long"}}, Record: []cluster.Recorder{s},
+		Pools: []cluster.PoolConfig{{Devices: 1, Policy: &denoise.FIFO{Batch: 1}, Programs: [][]cluster.Program{{short}, {long}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := s.wait/float64(len(s.all)), rate*5/(2*(1-rate*2)) // E[S] 2 s, E[S^2] 5 s^2
+	if math.Abs(got-want) > 0.03*want {
+		t.Errorf("mean wait %.3f s, theory %.3f s", got, want)
+	}
+}
+
+// A device that takes all who wait, in a time D that does not depend on how many, is a
+// bulk queue with a closed form. Those who come during a service, lambda D on average,
+// wait D/2 for its end; if none came, with probability exp(-lambda D), the next waits
+// not at all.
+func TestUnlimitedBatchesAreABulkQueue(t *testing.T) {
+	for _, load := range []float64{0.5, 2, 10} { // lambda D, with D of one second
+		s, err := one(&denoise.FIFO{Batch: 1000}, 1, affine{steps: 20, fixed: 50 * time.Millisecond}, load, 200_000, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := s.wait/float64(len(s.all)), load/2/(load+math.Exp(-load))
+		if math.Abs(got-want) > 0.01*want {
+			t.Errorf("at %g arrivals in a service: mean wait %.4f s, theory %.4f s", load, got, want)
+		}
+	}
+}
+
 // A ladder under load trades quality for time: with one device at twice what the best
 // quality can take, all images still meet a deadline that first-come-first-served
 // with the best quality misses, and the report counts what that cost.
