@@ -117,6 +117,7 @@ type pool struct {
 	queue     []denoise.Job // waiting, oldest first
 	served    []Served      // the same requests
 	plan      poolPlan
+	estimates map[someImages]time.Duration
 	held      int      // requests waiting and running
 	waking    bool     // a wake-up at this instant is scheduled
 	timer     sim.Time // when the policy is to be woken
@@ -131,7 +132,7 @@ func (c *Cluster) initPools() error {
 			return fmt.Errorf("pool %d (%s): %w", i, cfg.Name, err)
 		}
 		p := &c.pools[i]
-		*p = pool{c: c, index: uint32(i), cfg: cfg, limit: cfg.Policy.MaxBatch(), room: cfg.Room(), timer: sim.Forever}
+		*p = pool{c: c, index: uint32(i), cfg: cfg, limit: cfg.Policy.MaxBatch(), room: cfg.Room(), timer: sim.Forever, estimates: map[someImages]time.Duration{}}
 		p.escalator, _ = cfg.Policy.(denoise.Escalator)
 		p.devices = make([]device, cfg.Devices)
 		for d := range p.devices {
@@ -226,13 +227,25 @@ func (p *pool) serves(class int32) bool {
 	return len(rungs) > 0
 }
 
-// estimate returns how long a batch of n takes alone.
+// someImages is so many images by one alternative of a class.
+type someImages struct {
+	class, rung int32
+	n           int
+}
+
+// estimate returns how long a batch of n takes alone. It is asked often, of the same few
+// batches, and remembers.
 func (p *pool) estimate(class, rung int32, n int) time.Duration {
+	key := someImages{class, rung, n}
+	if d, ok := p.estimates[key]; ok {
+		return d
+	}
 	program := p.programs(class)[rung]
 	d := program.Encode(n) + program.Decode(n)
 	for k := range program.Steps() {
 		d += program.Step(k, n)
 	}
+	p.estimates[key] = d
 	return d
 }
 
@@ -316,6 +329,9 @@ func (p *pool) close(now sim.Time) (stalled bool) {
 		d := &p.devices[i]
 		idle = idle && !d.busy
 		d.settle(now)
+		if len(d.jobs) == 0 && d.ledger.Used() > 0 {
+			panic(fmt.Sprintf("cluster: device %d holds %d bytes for no image at the end", d.index, d.ledger.Used()))
+		}
 		for j := range d.served {
 			p.c.out.Unfinished++
 			p.c.record(Record{What: Unfinished, At: now, Replica: d.index, Request: &d.served[j]})
