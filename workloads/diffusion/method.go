@@ -54,6 +54,53 @@ var methods = []methodKind{
 		share, err := skipShare("fbcache", p.Name, a[0])
 		return Reuse{Method: "fbcache", Skip: share, First: true}, err
 	}},
+	{"slicer", "slicer:S,T: every operator in S slices of frames, or T of positions (Streamlined Inference)", 2, func(_ *Pipeline, a []float64) (Rewrite, error) {
+		return streamlined(a, false, false)
+	}},
+	{"grouping", "grouping:S,T: as slicer, each slice through a whole block of operators", 2, func(_ *Pipeline, a []float64) (Rewrite, error) {
+		return streamlined(a, true, false)
+	}},
+	{"streamlined", "streamlined:S,T: as grouping, with slices joined while the next ones compute", 2, func(_ *Pipeline, a []float64) (Rewrite, error) {
+		return streamlined(a, true, true)
+	}},
+	{"rehash", "rehash:N,S: N of S steps run whole, evenly spread, the others from what their temporal layers kept; or rehash:FILE,T: those that a matrix of similarities in a CSV file and a threshold ask for", 2, func(_ *Pipeline, a []float64) (Rewrite, error) {
+		if len(a) != 2 || a[0] < 1 || a[0] > a[1] {
+			return nil, fmt.Errorf("want whole steps and steps, such as rehash:13,25")
+		}
+		return Rehash{Keys: EvenKeys(int(a[0]), int(a[1])), text: fmt.Sprintf("rehash:%g,%g", a[0], a[1])}, nil
+	}},
+	{"clips", "clips:F: naive slicing, clips of F frames one after the other", 1, func(p *Pipeline, a []float64) (Rewrite, error) {
+		return Clips{Frames: int(a[0]), Overlap: len(p.Image) > 0}, nil
+	}},
+}
+
+// streamlined returns the slicer that two counts ask for.
+func streamlined(a []float64, grouping, pipeline bool) (Rewrite, error) {
+	if len(a) != 2 || a[0] < 1 || a[1] < 1 {
+		return nil, fmt.Errorf("want two counts of slices, at least 1 each")
+	}
+	return Streamlined{Spatial: int(a[0]), Temporal: int(a[1]), Grouping: grouping, Pipeline: pipeline}, nil
+}
+
+// similar returns the method that a file of similarities and a threshold ask for, and false
+// where the text has none.
+func similar(text, rest string) (Rewrite, bool, error) {
+	at := strings.LastIndex(rest, ",")
+	if at < 0 {
+		return nil, false, nil
+	}
+	if _, err := strconv.ParseFloat(rest[:at], 64); err == nil {
+		return nil, false, nil
+	}
+	threshold, err := strconv.ParseFloat(strings.TrimSpace(rest[at+1:]), 64)
+	if err != nil || !(threshold > 0 && threshold <= 1) {
+		return nil, true, fmt.Errorf("method %q: want a file and a threshold above 0 and up to 1", text)
+	}
+	m, err := ReadSimilarity(rest[:at])
+	if err != nil {
+		return nil, true, fmt.Errorf("method %q: %w", text, err)
+	}
+	return Rehash{Keys: KeySteps(m, threshold), text: text}, true, nil
 }
 
 // Methods returns the names of the methods that [ParseMethod] reads, with what they do.
@@ -76,6 +123,11 @@ func ParseMethod(text string, p *Pipeline) (Rewrite, error) {
 		return nil, names.Unknown("method", name, known)
 	}
 	m := &methods[at]
+	if name == "rehash" {
+		if r, ok, err := similar(text, rest); ok {
+			return r, err
+		}
+	}
 	var args []float64
 	for _, field := range strings.Split(rest, ",") {
 		v, err := strconv.ParseFloat(strings.TrimSpace(field), 64)

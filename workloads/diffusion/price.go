@@ -161,6 +161,10 @@ func (q *Pricer) Work(g *Graph, dtype string) (*Work, error) {
 			w.ops = append(w.ops, workOp{launches: onHost * float64(kernels)})
 			continue
 		}
+		if op.What == overlapped {
+			w.ops = append(w.ops, workOp{launches: float64(kernels)})
+			continue
+		}
 		s := workOp{seconds: k.seconds(op, bytes), kind: op.Kind, launches: float64(kernels)}
 		s.least = 2 * float64(op.MACs) / (winogradMost * q.device.FLOPs(k.dtype))
 		s.seconds = max(s.seconds, s.least)
