@@ -3,15 +3,17 @@ package cmd
 import (
 	"fmt"
 
+	"orrery/hwmodel"
+	"orrery/scenarios"
 	"orrery/workloads/diffusion"
 )
 
 // diffusionKinds are the kinds of listing that image and video diffusion has.
-var diffusionKinds = []string{"pipelines", "networks", "samplers", "methods"}
+var diffusionKinds = []string{"pipelines", "networks", "samplers", "methods", "frameworks", "pool-policies", "spreads"}
 
 // diffusionCatalogue returns what image and video diffusion has names for.
 func diffusionCatalogue() ([]listing, error) {
-	pipelines := listing{Kind: "pipelines", Key: "orrery memory NAME, orrery cost NAME"}
+	pipelines := listing{Kind: "pipelines", Key: "class.pipeline, orrery memory NAME, orrery cost NAME"}
 	for _, name := range diffusion.PipelineNames() {
 		p, err := diffusion.LoadPipeline(name)
 		if err != nil {
@@ -27,15 +29,27 @@ func diffusionCatalogue() ([]listing, error) {
 		}
 		networks.Items = append(networks.Items, item{name, text})
 	}
-	samplers := listing{Kind: "samplers", Key: "--sampler"}
+	samplers := listing{Kind: "samplers", Key: "class.sampler, --sampler"}
 	for _, s := range diffusion.Samplers() {
 		samplers.Items = append(samplers.Items, item{s.Name, s.What})
 	}
-	methods := listing{Kind: "methods", Key: "--method"}
+	methods := listing{Kind: "methods", Key: "class.methods, --method"}
 	for _, m := range diffusion.Methods() {
 		methods.Items = append(methods.Items, item{m[0], m[1]})
 	}
-	return []listing{pipelines, networks, samplers, methods}, nil
+	frameworks := listing{Kind: "frameworks", Key: "pool.framework, --framework"}
+	for _, name := range hwmodel.Frameworks() {
+		f, err := hwmodel.LoadFramework(name)
+		if err != nil {
+			return nil, err
+		}
+		frameworks.Items = append(frameworks.Items, item{name, f.Note})
+	}
+	return []listing{
+		pipelines, networks, samplers, methods, frameworks,
+		named("pool-policies", "pool.policy", scenarios.DenoisePolicies()),
+		named("spreads", "fleet.spread", scenarios.Spreads()),
+	}, nil
 }
 
 // describeNetwork says in a line what one call of a network takes at its own size.

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,18 +33,13 @@ func (e *Experiment) Close() error { return trace.Close(e.Config.Source) }
 // the scenario's own. An error is not the scenario's fault: a file that was
 // there when it was loaded has changed.
 func (s *Scenario) Build(seed uint64) (*Experiment, error) {
-	cost, doubts, err := s.Cost.part.model(s)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.Name, err)
-	}
 	source, err := s.Traffic.part.traffic(seed, s.Model.MaxLen).Open()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
 	e := &Experiment{
 		Config: cluster.Config{
-			Router:  s.Policy.route.policy(sim.Stream(seed, "route")),
-			Source:  source,
+			Source:  s.mix(source, seed),
 			Until:   sim.Time(s.Run.Until),
 			LateGap: time.Duration(s.SLO.TBT),
 		},
@@ -53,6 +49,27 @@ func (s *Scenario) Build(seed uint64) (*Experiment, error) {
 	if s.Run.FirstToken == "decode" {
 		e.Config.FirstToken = cluster.WithDecode
 	}
+	var doubts []string
+	if s.text {
+		if doubts, err = s.buildReplicas(e, seed); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.buildPools(e, seed); err != nil {
+		return nil, err
+	}
+	e.Specs = append(report.Specs(e.Config.Replicas), report.PoolSpecs(e.Config.Pools)...)
+	e.Identity = s.identity(seed, doubts)
+	return e, nil
+}
+
+// buildReplicas adds the replicas that serve text to the experiment of one run.
+func (s *Scenario) buildReplicas(e *Experiment, seed uint64) (doubts []string, err error) {
+	cost, doubts, err := s.Cost.part.model(s)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	e.Config.Router = s.Policy.route.policy(sim.Stream(seed, "route"))
 	replica := cluster.ReplicaConfig{
 		Cost: cost, MaxLen: s.Model.MaxLen, Blocks: s.blocks, BlockTokens: s.Hardware.BlockTokens,
 		PrefixCache: s.Policy.PrefixCache, BlockBytes: s.blockBytes(),
@@ -65,9 +82,7 @@ func (s *Scenario) Build(seed uint64) (*Experiment, error) {
 		replica.Policy = s.newPolicy()
 		e.Config.Replicas[i] = replica // one cost model for all: a run is one goroutine
 	}
-	e.Specs = report.Specs(e.Config.Replicas)
-	e.Identity = s.identity(seed, doubts)
-	return e, nil
+	return doubts, nil
 }
 
 // newPolicy returns a fresh batch policy with the scenario's settings.
@@ -92,9 +107,11 @@ func (s *Scenario) ReportSLO() report.SLO {
 // trial builds the experiment once, so that what only the packages below can tell is
 // found when the scenario is loaded.
 func (c *checker) trial(s *Scenario) {
-	if _, _, err := s.Cost.part.model(s); err != nil {
-		c.in("hardware").wrap("link", err)
-		return
+	if s.text {
+		if _, _, err := s.Cost.part.model(s); err != nil {
+			c.in("hardware").wrap("link", err)
+			return
+		}
 	}
 	if _, ok := s.Traffic.part.(*replayPart); ok {
 		return // the file has been read from end to end
@@ -122,8 +139,11 @@ func (s *Scenario) identity(seed uint64, doubts []string) report.Identity {
 // deviceText names the hardware as people say it: "4 x 2 a100-pcie-80gb (TP2)".
 func (s *Scenario) deviceText() string {
 	h := &s.Hardware
+	if !s.text {
+		return s.poolsText()
+	}
 	if h.Device == "" {
-		return plural(h.Replicas, "replica")
+		return plural(h.Replicas, "replica") + s.poolsBeside()
 	}
 	text := fmt.Sprintf("%d x %s", h.Tensor*h.Pipeline, h.Device)
 	var split []string
@@ -139,7 +159,53 @@ func (s *Scenario) deviceText() string {
 	if h.Replicas > 1 {
 		text = plural(h.Replicas, "replica") + " of " + text
 	}
-	return text + ", engine " + h.Engine
+	return text + ", engine " + h.Engine + s.poolsBeside()
+}
+
+// poolsText names the devices of pools: "4 x a100-sxm-80gb (diffusers)".
+func (s *Scenario) poolsText() string {
+	var parts []string
+	for i := range s.Pools {
+		switch p := &s.Pools[i]; {
+		case p.Count == 0:
+		case p.Device == "":
+			parts = append(parts, plural(p.Count, "device"))
+		default:
+			parts = append(parts, fmt.Sprintf("%d x %s (%s)", p.Count, p.Device, p.Framework))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (s *Scenario) poolsBeside() string {
+	if len(s.Pools) == 0 {
+		return ""
+	}
+	return "; images on " + s.poolsText()
+}
+
+// poolPolicies names the policies of pools with their settings, each once.
+func (s *Scenario) poolPolicies() string {
+	var parts []string
+	for i := range s.Pools {
+		p := &s.Pools[i]
+		text := fmt.Sprintf("%s (%s)", p.Policy, settingsText(p.policy))
+		if p.Count > 0 && !slices.Contains(parts, text) {
+			parts = append(parts, text)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// settingsText lists the settings of a policy that are not zero.
+func settingsText(policy any) string {
+	var settings []string
+	for _, f := range fields(policy) {
+		if !f.value.IsZero() {
+			settings = append(settings, f.key+" "+valueText(f.value, " "))
+		}
+	}
+	return strings.Join(settings, ", ")
 }
 
 func plural(n int, noun string) string {
@@ -151,18 +217,18 @@ func plural(n int, noun string) string {
 
 // policyText names the policies with their settings.
 func (s *Scenario) policyText() string {
-	var settings []string
-	for _, f := range fields(s.Policy.batch) {
-		if !f.value.IsZero() {
-			settings = append(settings, f.key+" "+valueText(f.value, " "))
-		}
+	if !s.text {
+		return s.poolPolicies()
 	}
-	text := fmt.Sprintf("%s (%s)", s.Policy.Batch, strings.Join(settings, ", "))
+	text := fmt.Sprintf("%s (%s)", s.Policy.Batch, settingsText(s.Policy.batch))
 	if s.Policy.PrefixCache {
 		text += ", prefix cache"
 	}
 	if s.Hardware.Replicas > 1 {
 		text += ", route " + s.Policy.Route
+	}
+	if len(s.Pools) > 0 {
+		text += "; images " + s.poolPolicies()
 	}
 	return text
 }

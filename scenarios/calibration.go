@@ -11,6 +11,9 @@ import (
 // priced at, as far as they err together, and false where the prices state none. The run's
 // result says what its iterations were like in the mean.
 func (s *Scenario) TimeError(r *report.Result) (float64, bool) {
+	if !s.text {
+		return 0, false
+	}
 	m, _, err := s.Cost.part.model(s)
 	if err != nil {
 		return 0, false

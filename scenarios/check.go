@@ -172,12 +172,15 @@ func (c *checker) variants(s *Scenario) {
 		}
 		doc := c.d.doc.clone()
 		doc.drop("compare.variant")
-		doc.merge(v.Set, func(key string) place {
+		err := doc.merge(v.Set, func(key string) place {
 			p := c.d.doc.place(join(path+".set", key))
 			p.from = fromVariant
 			return p
 		})
-		variant, err := resolve(doc)
+		var variant *Scenario
+		if err == nil {
+			variant, err = resolve(doc)
+		}
 		if err != nil {
 			e := err.(*Error)
 			e.Msg = fmt.Sprintf("variant %q: %s", v.Label, e.Msg)

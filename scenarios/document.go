@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"orrery/internal/names"
 )
 
 // document is a scenario as a tree of TOML values, with the place that each key
@@ -16,6 +19,8 @@ type document struct {
 	dir  string // relative paths in the file start here
 	tree map[string]any
 	at   map[string]place // by path; see linesOf
+
+	priced *priced // shared by all that is made of the document
 }
 
 // place is where a key comes from.
@@ -37,7 +42,7 @@ const (
 
 // parse reads a TOML document. The name stands in messages.
 func parse(name string, data []byte) (*document, error) {
-	d := &document{name: name, dir: filepath.Dir(name), tree: map[string]any{}, at: map[string]place{}}
+	d := &document{name: name, dir: filepath.Dir(name), tree: map[string]any{}, at: map[string]place{}, priced: &priced{done: map[pricedKey]pricedProgram{}}}
 	if _, err := toml.Decode(string(data), &d.tree); err != nil {
 		var syntax toml.ParseError
 		if errors.As(err, &syntax) {
@@ -56,7 +61,7 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // clone returns a copy whose tree can be changed.
 func (d *document) clone() *document {
-	c := &document{name: d.name, dir: d.dir, tree: cloneTree(d.tree), at: make(map[string]place, len(d.at))}
+	c := &document{name: d.name, dir: d.dir, tree: cloneTree(d.tree), at: make(map[string]place, len(d.at)), priced: d.priced}
 	for k, v := range d.at {
 		c.at[k] = v
 	}
@@ -93,33 +98,91 @@ func (d *document) set(text string) error {
 			return &Error{File: where.file, Msg: `not an override; want key=value, such as traffic.rate=2.5 or policy.batch="vllm"`}
 		}
 	}
-	d.merge(over, func(string) place { return where })
-	return nil
+	return d.merge(over, func(string) place { return where })
 }
 
 // merge lays the keys of over upon the tree. A table is merged key by key, every
-// other value replaces what was there.
-func (d *document) merge(over map[string]any, where func(path string) place) {
-	d.mergeAt("", d.tree, over, where)
+// other value replaces what was there. Upon an array of tables that have names, a table
+// is laid by these, as in pool.fast.count = 4.
+func (d *document) merge(over map[string]any, where func(path string) place) error {
+	m := merger{document: d, where: where}
+	m.merge("", "", d.tree, over)
+	if m.err != nil { // an interface must not hold a nil pointer
+		return m.err
+	}
+	return nil
 }
 
-func (d *document) mergeAt(path string, into, over map[string]any, where func(path string) place) {
+// merger is a merge under way. Of several errors it keeps the first by place.
+type merger struct {
+	*document
+	where func(path string) place
+	err   *Error
+}
+
+// merge lays over upon the table of a path, which the override calls said.
+func (m *merger) merge(path, said string, into, over map[string]any) {
 	for key, v := range over { // independent of each other, so the order does not matter
-		p := join(path, key)
+		p, s := join(path, key), join(said, key)
 		sub, isTable := v.(map[string]any)
 		have, wasTable := into[key].(map[string]any)
 		if isTable && wasTable {
-			d.mergeAt(p, have, sub, where)
+			m.merge(p, s, have, sub)
+			continue
+		}
+		if list, ok := elements(into[key]); isTable && ok {
+			into[key] = m.mergeNamed(p, s, list, sub)
 			continue
 		}
 		into[key] = v
-		d.forget(p)
-		d.at[p] = where(p)
+		m.forget(p)
+		m.at[p] = m.where(s)
 		if isTable {
 			into[key] = map[string]any{}
-			d.mergeAt(p, into[key].(map[string]any), sub, where)
+			m.merge(p, s, into[key].(map[string]any), sub)
 		}
 	}
+}
+
+// mergeNamed lays tables upon those elements of a list that have their names, and
+// returns the list, a new one.
+func (m *merger) mergeNamed(path, said string, list []any, over map[string]any) []any {
+	list = slices.Clone(list)
+	for name, v := range over { // as above
+		sub, isTable := v.(map[string]any)
+		known := namesIn(list)
+		at := slices.Index(known, name)
+		switch where := m.where(join(said, name)); {
+		case !isTable:
+			m.fail(where, "%s.%s is %s; want a key of it as well, such as %s.%s.count", said, name, describe(v), said, name)
+		case at < 0:
+			m.fail(where, "%s: %w", said, names.Unknown(said, name, known))
+		default:
+			element := cloneTree(list[at].(map[string]any))
+			m.merge(fmt.Sprintf("%s[%d]", path, at), join(said, name), element, sub)
+			list[at] = element
+		}
+	}
+	return list
+}
+
+// fail notes an error about an override.
+func (m *merger) fail(p place, format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	e := &Error{File: p.file, Line: p.line, Msg: oneLine(err.Error()), Err: errors.Unwrap(err)}
+	if m.err == nil || e.Line < m.err.Line || e.Line == m.err.Line && e.Msg < m.err.Msg {
+		m.err = e
+	}
+}
+
+// namesIn returns the names of the tables of a list, empty for those without.
+func namesIn(list []any) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		t, _ := v.(map[string]any)
+		out[i], _ = t["name"].(string)
+	}
+	return out
 }
 
 // forget drops the places of what a path held.

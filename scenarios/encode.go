@@ -27,7 +27,35 @@ func (s *Scenario) Resolved() []byte {
 			}
 		}
 	}
+	for _, list := range s.lists() {
+		for _, targets := range list.elements {
+			fmt.Fprintf(&b, "\n[[%s]]\n", list.name)
+			for _, t := range targets {
+				for _, f := range fields(t) {
+					fmt.Fprintf(&b, "%s = %s\n", f.key, valueText(f.value, "\n"))
+				}
+			}
+		}
+	}
 	return []byte(b.String())
+}
+
+// list is an array of tables of a scenario, with the structs that take the keys of each.
+type list struct {
+	name     string
+	elements [][]any
+}
+
+// lists returns the arrays of tables in the order in which they are written.
+func (s *Scenario) lists() []list {
+	classes, pools := list{name: "class"}, list{name: "pool"}
+	for i := range s.Classes {
+		classes.elements = append(classes.elements, []any{&s.Classes[i]})
+	}
+	for i := range s.Pools {
+		pools.elements = append(pools.elements, []any{&s.Pools[i], s.Pools[i].policy})
+	}
+	return []list{classes, pools}
 }
 
 // valueText returns a value in TOML. Elements of an array of tables are separated

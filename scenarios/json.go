@@ -20,6 +20,18 @@ func (s *Scenario) MarshalJSON() ([]byte, error) {
 		}
 		out[sec.name] = keys
 	}
+	for _, list := range s.lists() {
+		for _, targets := range list.elements {
+			keys := map[string]any{}
+			for _, t := range targets {
+				for _, f := range fields(t) {
+					keys[f.key] = jsonValue(f.value)
+				}
+			}
+			elements, _ := out[list.name].([]any)
+			out[list.name] = append(elements, keys)
+		}
+	}
 	return json.Marshal(out)
 }
 

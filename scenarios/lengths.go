@@ -33,6 +33,7 @@ var lengthSources = []struct {
 		}},
 	{Name{"uniform", "prompt_min, prompt_max, output_min, output_max"},
 		func() lengthPart { return &uniform{PromptMin: 1, PromptMax: 1024, OutputMin: 1, OutputMax: 512} }},
+	{Name{noLengths, "of traffic that asks for images only"}, func() lengthPart { return &unasked{} }},
 	{Name{"file", "rows of a CSV file, drawn without replacement: file"}, func() lengthPart { return &lengthFile{} }},
 }
 
@@ -54,8 +55,16 @@ func LengthSources() []Name {
 }
 
 // lengths returns the chosen source of lengths, as [decoder.arrivals] does.
-func (d *decoder) lengths() (string, lengthPart) {
-	name := d.choose("traffic", "lengths", "chat")
+func (d *decoder) lengths(s *Scenario) (string, lengthPart) {
+	def := "chat"
+	if !s.text {
+		def = noLengths
+	}
+	name := d.choose("traffic", "lengths", def)
+	if s.text == (name == noLengths) {
+		d.errorf("traffic.lengths", "traffic.lengths is %q; want %s", name, map[bool]string{
+			true: "the lengths of the text that is asked for, such as \"chat\"", false: "it removed: images have no lengths"}[s.text])
+	}
 	for _, l := range lengthSources {
 		if l.Name.Name == name {
 			return name, l.make()
@@ -102,6 +111,25 @@ func beside(system int) string {
 		return ""
 	}
 	return fmt.Sprintf(" beside system_tokens, %d", system)
+}
+
+// noLengths is what stands for lengths where no text is asked for.
+const noLengths = "none"
+
+// unasked is the lengths of requests for images, which take their steps from a class.
+type unasked struct{}
+
+func (*unasked) lengths() trace.Lengths { return (&fixed{Prompt: 1, Output: 1}).lengths() }
+func (*unasked) check(*checker)         {}
+func (*unasked) least() int             { return 2 }
+func (*unasked) describe() string       { return "" }
+
+// described says which lengths are asked for, if any are.
+func described(l lengthPart) string {
+	if text := l.describe(); text != "" {
+		return ", lengths " + text
+	}
+	return ""
 }
 
 // table is an embedded table of quantiles. It has no keys.

@@ -116,6 +116,7 @@ func resolve(doc *document) (*Scenario, error) {
 		Output:   Output{Plots: true},
 		Compare:  Compare{Seeds: 5},
 		Capacity: Capacity{Seeds: 5, Tolerance: 0.025},
+		Fleet:    Fleet{Spread: spreads[0].Name.Name, Seeds: 3},
 		doc:      doc,
 	}
 	d := &decoder{doc: doc}
@@ -124,21 +125,33 @@ func resolve(doc *document) (*Scenario, error) {
 		return nil, err
 	}
 	c := &checker{d: d, s: s}
-	c.machine(s)
-	d.policy(s)
-	d.traffic(&s.Traffic)
+	s.text = len(s.Pools)+len(s.Classes) == 0 || d.has("model") || d.has("hardware")
+	if s.text {
+		c.machine(s)
+		d.policy(s)
+	} else {
+		c.noText()
+	}
+	d.traffic(s)
 	if err := d.err(); err != nil {
 		return nil, err
 	}
 	c.maxLen = s.Model.MaxLen
-	c.in("cost").cost(s)
+	if s.text {
+		c.in("cost").cost(s)
+	}
 	s.Traffic.part.check(c.in("traffic"))
 	c.checkRest(s)
-	c.memory(s)
+	c.classes(s)
+	c.pools(s)
+	if s.text {
+		c.memory(s)
+	}
 	if err := d.err(); err != nil {
 		return nil, err
 	}
 	c.trial(s)
+	c.fit(s)
 	c.variants(s)
 	if err := d.err(); err != nil {
 		return nil, err
@@ -157,16 +170,17 @@ type section struct {
 func (s *Scenario) sections() []section {
 	list := []section{
 		{name: "model", targets: []any{&s.Model}, absent: s.Model == Model{}},
-		{name: "hardware", targets: []any{&s.Hardware}},
+		{name: "hardware", targets: []any{&s.Hardware}, absent: !s.text},
 		{name: "device", targets: []any{&s.Device}, absent: s.Device == Sheet{}},
-		{name: "cost", targets: []any{&s.Cost}},
-		{name: "policy", targets: []any{&s.Policy}},
+		{name: "cost", targets: []any{&s.Cost}, absent: !s.text},
+		{name: "policy", targets: []any{&s.Policy}, absent: !s.text},
 		{name: "traffic", targets: []any{&s.Traffic}},
 		{name: "slo", targets: []any{&s.SLO}},
 		{name: "run", targets: []any{&s.Run}},
 		{name: "output", targets: []any{&s.Output}},
 		{name: "compare", targets: []any{&s.Compare}},
 		{name: "capacity", targets: []any{&s.Capacity}},
+		{name: "fleet", targets: []any{&s.Fleet}, absent: len(s.Pools) == 0},
 	}
 	add := func(i int, parts ...any) { list[i].targets = append(list[i].targets, parts...) }
 	if s.Cost.part != nil {
@@ -190,7 +204,7 @@ func (d *decoder) sections(s *Scenario) {
 		switch {
 		case i < 0:
 			d.stray("", key, known, nil)
-		case key == "policy" || key == "traffic" || key == "cost":
+		case key == "policy" || key == "traffic" || key == "cost" || key == "pool":
 		default:
 			d.assign(key, known[i].value, value)
 		}
@@ -203,4 +217,20 @@ func (d *decoder) sections(s *Scenario) {
 		}
 	}
 	d.cost(&s.Cost)
+	d.pools(s)
+}
+
+// has tells whether a scenario has a section.
+func (d *decoder) has(section string) bool {
+	_, ok := d.doc.tree[section]
+	return ok
+}
+
+// noText refuses sections about text in a scenario without any.
+func (c *checker) noText() {
+	for _, section := range []string{"device", "cost", "policy"} {
+		if c.d.has(section) {
+			c.d.errorf(section, "[%s] is about text, which this scenario does not serve; want it removed, or [model] and [hardware] for replicas beside the pools", section)
+		}
+	}
 }

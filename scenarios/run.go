@@ -79,6 +79,7 @@ func measure(ctx context.Context, s *Scenario, seed uint64, o Options) (*report.
 			r := &e.Config.Replicas[i]
 			r.Cost = &hwmodel.Scaled{CostModel: r.Cost, Factor: o.Slower}
 		}
+		slow(e.Config.Pools, o.Slower)
 	}
 	outcome, err := cluster.Run(ctx, e.Config)
 	if closeErr := e.Close(); err == nil {
@@ -89,8 +90,10 @@ func measure(ctx context.Context, s *Scenario, seed uint64, o Options) (*report.
 	}
 	m.Close(outcome.End)
 	id.Partial = outcome.Stopped
-	if c, ok := e.Config.Replicas[0].Cost.(interface{ Extrapolated() int64 }); ok && c.Extrapolated() > 0 {
-		id.Flags = append(id.Flags, strconv.FormatInt(c.Extrapolated(), 10)+" look-ups of costs went beyond the measured tables")
+	if s.text {
+		if c, ok := e.Config.Replicas[0].Cost.(interface{ Extrapolated() int64 }); ok && c.Extrapolated() > 0 {
+			id.Flags = append(id.Flags, strconv.FormatInt(c.Extrapolated(), 10)+" look-ups of costs went beyond the measured tables")
+		}
 	}
 	if o.Fingerprint {
 		id.Fingerprint = hash.String()

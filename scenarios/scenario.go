@@ -5,6 +5,7 @@ import (
 
 	"orrery/hwmodel"
 	"orrery/policies/batch"
+	"orrery/workloads/diffusion"
 	"orrery/workloads/llm"
 )
 
@@ -29,6 +30,9 @@ type Scenario struct {
 	Output   Output    `toml:"output"`
 	Compare  Compare   `toml:"compare"`
 	Capacity Capacity  `toml:"capacity"`
+	Fleet    Fleet     `toml:"fleet"`
+	Classes  []Class   `toml:"class"` // of images and clips
+	Pools    []Pool    `toml:"pool"`  // of devices that make them
 
 	doc      *document // what was read, to read it again with other settings
 	model    *llm.Model
@@ -38,6 +42,9 @@ type Scenario struct {
 	notes    []string
 	flags    []string
 	variants []Variant
+	text     bool               // replicas serve text
+	jobs     []*diffusion.Job   // by class, of one image; nil where costs are measured
+	profiles []*hwmodel.Profile // by pool, nil without a device
 }
 
 // Model says which text model is served.

@@ -107,7 +107,7 @@ func (p *syntheticPart) check(c *checker) {
 }
 
 func (p *syntheticPart) describe() string {
-	return p.arrivals.describe() + ", lengths " + p.lengths.describe()
+	return p.arrivals.describe() + described(p.lengths)
 }
 
 // sessionsPart is [trace.Sessions] in a scenario. Arrivals are of new sessions.
@@ -193,19 +193,20 @@ func (p *closedPart) check(c *checker) {
 }
 
 func (p *closedPart) describe() string {
-	return fmt.Sprintf("%d clients that wait for their answers, lengths %s", p.Clients, p.lengths.describe())
+	return fmt.Sprintf("%d clients that wait for their answers%s", p.Clients, described(p.lengths))
 }
 
 // traffic reads the section and the parts chosen in it.
-func (d *decoder) traffic(t *Traffic) {
+func (d *decoder) traffic(s *Scenario) {
+	t := &s.Traffic
 	tree := d.table("traffic")
 	t.Source = d.choose("traffic", "source", synthetic)
 	var others []alternative
-	for _, s := range sources {
-		if s.Name.Name == t.Source {
-			t.part = s.make()
+	for _, src := range sources {
+		if src.Name.Name == t.Source {
+			t.part = src.make()
 		} else {
-			others = append(others, alternative{"source", s.Name.Name, s.make()})
+			others = append(others, alternative{"source", src.Name.Name, src.make()})
 		}
 	}
 	for _, a := range arrivalProcesses {
@@ -221,12 +222,15 @@ func (d *decoder) traffic(t *Traffic) {
 	switch p := t.part.(type) {
 	case *syntheticPart:
 		p.Arrivals, p.arrivals = d.arrivals()
-		p.Lengths, p.lengths = d.lengths()
+		p.Lengths, p.lengths = d.lengths(s)
 	case *sessionsPart:
+		if len(s.Classes) > 0 {
+			d.errorf("traffic.source", "traffic.source is %q, conversations, which have no place for images; want one of synthetic, replay, closed-loop", t.Source)
+		}
 		p.Arrivals, p.arrivals = d.arrivals()
-		p.Lengths, p.lengths = d.lengths()
+		p.Lengths, p.lengths = d.lengths(s)
 	case *closedPart:
-		p.Lengths, p.lengths = d.lengths()
+		p.Lengths, p.lengths = d.lengths(s)
 	}
 	d.fill("traffic", tree, append([]any{t}, t.part.parts()...), others)
 }

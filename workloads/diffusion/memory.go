@@ -48,6 +48,17 @@ func (j *Job) Footprint() (*Footprint, error) {
 	return f, nil
 }
 
+// Weights returns the bytes of all that is loaded.
+func (f *Footprint) Weights() int64 {
+	var sum int64
+	for i := range f.Modules {
+		for _, n := range f.Modules[i].Params {
+			sum += n * int64(f.Modules[i].Width)
+		}
+	}
+	return sum
+}
+
 // registered returns the weights of a pipeline, in the order in which they are loaded.
 func (p *Pipeline) registered() []Weights {
 	var all []Weights
