@@ -333,6 +333,7 @@ func (b *slicedBlock) tensor(t Tensor) TensorID {
 func (b *slicedBlock) join(t TensorID, from, to int) {
 	if from == 0 {
 		b.copy("allocate", overlapped, t, 1)
+		b.to.Ops[len(b.to.Ops)-1].Kernels = 0
 	}
 	if to == len(b.parts) {
 		return // nothing is left to hide these behind
