@@ -100,7 +100,8 @@ func TestFittedRunsOfPipelines(t *testing.T) {
 	}
 	errs := map[string][]float64{}
 	for i := range wholes {
-		dtype := strings.Fields(wholes[i].What)[1]
+		run, _, _ := strings.Cut(wholes[i].What, " batch ")
+		dtype := run[strings.LastIndex(run, " ")+1:]
 		key := wholes[i].Set + " " + wholes[i].GPU + " " + dtype
 		errs[key] = append(errs[key], wholes[i].Error())
 	}
