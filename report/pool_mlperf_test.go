@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,11 +25,21 @@ type mlperfRow struct {
 	queries             int // fewest of a run
 	timeout             time.Duration
 	offline             float64 // images per second of all GPUs
+	eights              float64 // S in batches of the server's size by what the offline run says of it, about 1
 	rate                float64 // arrivals per second that the run achieved
 	mean, p50, p90, p99 float64
 }
 
 func (r *mlperfRow) load() float64 { return r.rate / r.offline }
+
+// full returns S of a full batch by the offline run, in seconds.
+func (r *mlperfRow) full() float64 { return float64(r.batch*r.gpus) / r.offline }
+
+// inEights returns the row with S taken from batches of the server's size.
+func (r mlperfRow) inEights() *mlperfRow {
+	r.offline /= r.eights
+	return &r
+}
 
 // measured is a program whose time by batch is a line through measured points; how
 // it divides among encoder, steps and decoder does not matter to a batch that runs
@@ -55,7 +66,7 @@ func (m measured) Group() int               { return 0 }
 const fixedShare = (0.3193*8 - 1) / 7
 
 func (r *mlperfRow) program() measured {
-	full := float64(r.batch) * float64(r.gpus) / r.offline
+	full := r.full()
 	fixed := full * fixedShare
 	if r.batch == 1 {
 		fixed = 0
@@ -131,25 +142,64 @@ func mlperfRows(t *testing.T) []mlperfRow {
 		v, _ := strconv.ParseFloat(text(row, name), 64)
 		return v
 	}
-	offline := map[string]float64{}
+	offline := map[string][]string{}
 	for _, row := range all[1:] {
 		if text(row, "scenario") == "Offline" {
-			offline[text(row, "submitter")+text(row, "system")] = num(row, "completed_per_s")
+			offline[text(row, "submitter")+text(row, "system")] = row
 		}
 	}
 	var rows []mlperfRow
 	for _, row := range all[1:] {
+		run := offline[text(row, "submitter")+text(row, "system")]
+		if run == nil {
+			continue
+		}
 		r := mlperfRow{
 			id: text(row, "row_id"), system: text(row, "submitter") + " " + text(row, "gpu"), gpus: int(num(row, "gpu_count")), batch: int(num(row, "max_batch_end_to_end")),
 			queries: int(num(row, "min_query_count")),
-			timeout: time.Duration(num(row, "batcher_timeout_s") * 1e9), offline: offline[text(row, "submitter")+text(row, "system")],
+			timeout: time.Duration(num(row, "batcher_timeout_s") * 1e9), offline: num(run, "completed_per_s"),
 			rate: num(row, "scheduled_per_s"), mean: num(row, "lat_mean_s"), p50: num(row, "lat_p50_s"), p90: num(row, "lat_p90_s"), p99: num(row, "lat_p99_s"),
 		}
 		if text(row, "scenario") == "Server" && r.batch > 0 && r.offline > 0 && !math.IsNaN(r.rate) {
+			r.eights = eights(&r, num(row, "lat_min_s"), num(run, "lat_min_s"), int(num(run, "max_batch_end_to_end")))
 			rows = append(rows, r)
 		}
 	}
+	likeH200(rows)
 	return rows
+}
+
+// eights returns what S of a full batch of the server is by the S that the offline run
+// says, whose batches may be larger and so do better. The smallest latency of a server
+// log is a full batch that did not wait; by how much the mean is above the
+// smallest is taken from the offline run, whose smallest latency is its first batch.
+// It returns 0 where a server's smallest latency was of a smaller batch.
+func eights(r *mlperfRow, smallest, first float64, batch int) float64 {
+	if batch == r.batch {
+		return 1
+	}
+	if smallest < 0.9*r.full() {
+		return 0
+	}
+	mean := float64(batch*r.gpus) / r.offline
+	return smallest * mean / first / r.full()
+}
+
+// likeH200 gives rows of which it is not known the mean of the H200 rows: GH200 with
+// 144 GB has that chip and that memory.
+func likeH200(rows []mlperfRow) {
+	sum, n := 0.0, 0.0
+	for i := range rows {
+		if strings.Contains(rows[i].system, " H200") {
+			sum += rows[i].eights
+			n++
+		}
+	}
+	for i := range rows {
+		if rows[i].eights == 0 {
+			rows[i].eights = sum / n
+		}
+	}
 }
 
 // poisson returns streams of gaps with seeds from 0.
@@ -161,36 +211,33 @@ func poisson(n int) []func() gapper {
 	return runs
 }
 
-// Up to 90 % load the mean is to be within 5 % and p99 within 15 %. GH200 misses
-// that: with S from an offline run in batches of 32, at 89 % load on one GPU, where
-// one percent of S moves the mean by about five. Its miss must not grow unnoticed.
-// Rows above 90 % are told, not judged; docs/diffusion-serving.md has them.
+// Up to 90 % load the mean is to be within 5 % and p99 within 15 %, with S from batches of
+// the server's size; with S from an offline run in batches of 32 GH200 misses that, and
+// its miss must not grow unnoticed. Rows above 90 % are told, not judged;
+// docs/diffusion-serving.md has them.
 func TestMLPerfServerRunsOfSDXL(t *testing.T) {
 	judged := 0
 	for _, r := range mlperfRows(t) {
-		got, err := r.simulate(r.rate, poisson(40)...)
+		plain, err := r.simulate(r.rate, poisson(40)...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		longer := r
-		longer.offline /= 1.025
-		more, err := longer.simulate(r.rate, poisson(40)...)
+		got, err := r.inEights().simulate(r.rate, poisson(40)...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		mean, p99 := got[0]/r.mean-1, got[3]/r.p99-1
-		t.Logf("| %s | %s x%d | %.0f %% | %.2f / %.2f / %.2f / %.2f | %.2f / %.2f / %.2f / %.2f | %+.0f %%, %+.0f %% | %+.0f %%, %+.0f %% |", r.id, r.system, r.gpus, 100*r.load(),
-			r.mean, r.p50, r.p90, r.p99, got[0], got[1], got[2], got[3], 100*mean, 100*p99, 100*(more[0]/r.mean-1), 100*(more[3]/r.p99-1))
+		t.Logf("| %s | %s x%d | %.0f %% | %.2f / %.2f / %.2f / %.2f | %+.0f %%, %+.0f %% | %+.1f %% | %.2f / %.2f / %.2f / %.2f | %+.0f %%, %+.0f %% |", r.id, r.system, r.gpus, 100*r.load(),
+			r.mean, r.p50, r.p90, r.p99, 100*(plain[0]/r.mean-1), 100*(plain[3]/r.p99-1), 100*(r.eights-1), got[0], got[1], got[2], got[3], 100*mean, 100*p99)
 		if r.load() > 0.9 {
 			continue
 		}
 		judged++
-		within, tail := 0.05, 0.15
-		if r.gpus == 1 {
-			within, tail = 0.20, 0.20
+		if offline := plain[0]/r.mean - 1; math.Abs(offline) > 0.20 {
+			t.Errorf("%s: mean %+.1f %% with S from the offline run; was within 20 %%", r.id, 100*offline)
 		}
-		if math.Abs(mean) > within || math.Abs(p99) > tail {
-			t.Errorf("%s: mean %+.1f %%, p99 %+.1f %%; want within %.0f %% and %.0f %%", r.id, 100*mean, 100*p99, 100*within, 100*tail)
+		if math.Abs(mean) > 0.05 || math.Abs(p99) > 0.15 {
+			t.Errorf("%s: mean %+.1f %%, p99 %+.1f %%; want within 5 %% and 15 %%", r.id, 100*mean, 100*p99)
 		}
 	}
 	if judged == 0 {
@@ -199,31 +246,40 @@ func TestMLPerfServerRunsOfSDXL(t *testing.T) {
 }
 
 // Where a run came within 1.1 s of the bound of 20 s, its rate is nearly the one at
-// which p99 crosses it; the simulation finds that rate within 3 %.
+// which p99 crosses it; the simulation finds that rate within 3 %, by either S.
 func TestMLPerfRateAtWhichP99Crosses(t *testing.T) {
 	for _, r := range mlperfRows(t) {
 		if r.p99 < 18.9 || r.p99 > 20 {
 			continue
 		}
-		low, high := 0.8*r.rate, 1.2*r.rate
-		for high-low > 0.001*r.rate {
-			middle := (low + high) / 2
-			got, err := r.simulate(middle, poisson(10)...)
-			if err != nil {
-				t.Fatal(err)
+		plain, eights := r.crossing(t), r.inEights().crossing(t)
+		t.Logf("| %s | %s x%d | %.2f | %.2f | %.2f, %+.1f %% | %.2f, %+.1f %% |", r.id, r.system, r.gpus, r.p99, r.rate,
+			plain, 100*(plain/r.rate-1), eights, 100*(eights/r.rate-1))
+		for _, rate := range []float64{plain, eights} {
+			if math.Abs(rate/r.rate-1) > 0.03 {
+				t.Errorf("%s: p99 crosses %.2f s at %.2f/s, measured %.2f/s", r.id, r.p99, rate, r.rate)
 			}
-			if got[3] < r.p99 {
-				low = middle
-			} else {
-				high = middle
-			}
-		}
-		miss := low/r.rate - 1
-		t.Logf("| %s | %s x%d | %.2f | %.2f | %.2f | %+.1f %% |", r.id, r.system, r.gpus, r.p99, r.rate, low, 100*miss)
-		if math.Abs(miss) > 0.03 {
-			t.Errorf("%s: p99 crosses %.2f s at %.2f/s, measured %.2f/s", r.id, r.p99, low, r.rate)
 		}
 	}
+}
+
+// crossing returns the rate at which p99 crosses what was measured.
+func (r *mlperfRow) crossing(t *testing.T) float64 {
+	t.Helper()
+	low, high := 0.8*r.rate, 1.2*r.rate
+	for high-low > 0.001*r.rate {
+		middle := (low + high) / 2
+		got, err := r.simulate(middle, poisson(10)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[3] < r.p99 {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return low
 }
 
 var _ cluster.Program = measured{}
