@@ -269,7 +269,7 @@ func frameworks() []*hwmodel.Framework {
 
 // FitFrameworks fits what frameworks add to kernels to measured runs of whole pipelines: for
 // each framework the host time of a launch and of a run, and for each board how much
-// longer kernels take than by their own constants. Every model is predicted once from
+// longer convolutions and kernels that move images take than by their own constants. Every model is predicted once from
 // the other models of its board; those errors are what the boards state.
 func FitFrameworks(data string, profiles []*hwmodel.Profile) ([]*hwmodel.Framework, error) {
 	out := frameworks()
@@ -445,7 +445,7 @@ func fitBoard(runs []diffusionRun, kernel, fixed float64) (best hwmodel.Framewor
 		attentions = []float64{0.7, 0.85, 1, 1.2, 1.4, 1.7, 2}
 	}
 	for _, a := range attentions {
-		for s := 0.5; s < 3; s *= 1.1 {
+		for s := 0.5; s < 6; s *= 1.1 {
 			try(s, a)
 		}
 	}

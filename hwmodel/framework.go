@@ -43,11 +43,14 @@ type Framework struct {
 
 // FrameworkBoard holds what was fitted to whole runs on one board.
 type FrameworkBoard struct {
-	Device string  `toml:"device"`
-	DType  string  `toml:"dtype"`  // fp16 or fp32; bf16 counts as fp16
-	Slower float64 `toml:"slower"` // time of kernels in times of that by their own constants: clocks under sustained load, and what those constants miss
-	// Attention is the same for fused attention beside Slower: frameworks of images run
-	// kernels of other generations than the libraries of text models that were measured.
+	Device string `toml:"device"`
+	DType  string `toml:"dtype"` // fp16 or fp32; bf16 counts as fp16
+	// Slower is the time of convolutions and of kernels that move images in times of that by
+	// their own constants: clocks under sustained load, and what those constants miss. Products
+	// and softmax take the time that they take alone.
+	Slower float64 `toml:"slower"`
+	// Attention is the same for fused attention: frameworks of images run kernels of other
+	// generations than the libraries of text models that were measured.
 	Attention float64 `toml:"attention"`
 	Host      float64 `toml:"host"` // times as long for all host work as on the machines that Kernel stands for
 	Fit       `toml:"fit"`

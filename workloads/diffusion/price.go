@@ -130,6 +130,7 @@ type workOp struct {
 	seconds  float64 // on the device
 	least    float64 // what physics asks
 	kind     Kind
+	pace     pace
 	launches float64 // of kernels; what runs on the host counts for a part of one
 }
 
@@ -165,7 +166,7 @@ func (q *Pricer) Work(g *Graph, dtype string) (*Work, error) {
 			w.ops = append(w.ops, workOp{launches: float64(kernels)})
 			continue
 		}
-		s := workOp{seconds: k.seconds(op, bytes), kind: op.Kind, launches: float64(kernels)}
+		s := workOp{seconds: k.seconds(op, bytes), kind: op.Kind, pace: paceOf(op), launches: float64(kernels)}
 		s.least = 2 * float64(op.MACs) / (winogradMost * q.device.FLOPs(k.dtype))
 		s.seconds = max(s.seconds, s.least)
 		w.ops = append(w.ops, s)
@@ -173,6 +174,26 @@ func (q *Pricer) Work(g *Graph, dtype string) (*Work, error) {
 	}
 	q.works[key] = w
 	return w, nil
+}
+
+// pace is which of a board's factors holds for a kernel.
+type pace uint8
+
+const (
+	asAlone        pace = iota // none
+	ofImages                   // [hwmodel.FrameworkBoard.Slower]
+	fusedAttention             // [hwmodel.FrameworkBoard.Attention]
+)
+
+// paceOf returns which factor holds for the kernels of op.
+func paceOf(op *Op) pace {
+	switch {
+	case op.Kind == Attention && op.What == "":
+		return fusedAttention
+	case op.Kind == Attention, op.Kind == Linear, op.What == "softmax":
+		return asAlone
+	}
+	return ofImages
 }
 
 // onHost is the host time of a small operator on the processor itself in launches of a kernel: it is
@@ -189,16 +210,13 @@ const winogradMost = 4
 func (w *Work) Cost(kernel float64, b *hwmodel.FrameworkBoard) Cost {
 	c := Cost{Kernels: w.count, Band: b.Band, Derived: b.Derived}
 	kernel *= b.Host
-	slower := [numKind]float64{}
-	for k := range slower {
-		slower[k] = b.Slower
-	}
-	slower[Attention] *= b.Attention
+	// Measured constants of products and softmax hold in whole runs as they are.
+	slower := [...]float64{asAlone: 1, ofImages: b.Slower, fusedAttention: b.Attention}
 	var host, device float64
 	for i := range w.ops {
 		op := &w.ops[i]
 		host += kernel * op.launches
-		s := max(op.seconds*slower[op.kind], op.least)
+		s := max(op.seconds*slower[op.pace], op.least)
 		device = max(device, host) + s
 		c.Device += s
 		c.ByKind[op.kind] += s

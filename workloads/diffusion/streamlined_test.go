@@ -56,8 +56,7 @@ func jobByMethods(t testing.TB, pipeline string, width, height, decode int, meth
 // AnimateDiff come out too quick for a reason that is not known.
 var streamlinedMisses = map[string]struct{ memory, latency float64 }{
 	"svd 1024x576 [rehash:13,25 streamlined:7,7]":   {memory: 0.10},
-	"svd-xt 512x512 [rehash:13,25 streamlined:7,7]": {latency: 0.22},
-	"animatediff 1024x576 [clips:4]":                {latency: 0.20},
+	"svd-xt 512x512 [rehash:13,25 streamlined:7,7]": {latency: 0.24},
 }
 
 // The table of the paper: peak memory within 7 % each and 3 % in the mean, latency within 15 %
