@@ -1,6 +1,9 @@
 package denoise
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // Continuous batches step by step: images join between two steps, as many as memory
 // and the batch limit allow, each goes its own steps, and leaves with its last. The
@@ -23,42 +26,67 @@ func (c *Continuous) Plan(p Plan) {
 }
 
 // Shortest is [Continuous] with the shortest job first: that with the least work, by
-// the estimate for it alone. Aging takes seconds off for every second waited,
-// so that long jobs are not starved; 0 is the plain rule.
+// the estimate for it alone. Aging takes seconds off for every second waited; a job
+// that has waited its work off, and cannot join what runs for want of memory or for
+// being of another group, is not overtaken any more. So none is starved. 0 is the
+// plain rule, which may starve long jobs.
 type Shortest struct {
 	passive
 	Batch int     `toml:"max_batch"`
 	Aging float64 `toml:"aging"`
+
+	tried   []bool // scratch: by index in the queue
+	refused []kind // scratch: what cannot join now
 }
+
+// kind is one alternative of a class.
+type kind struct{ class, rung int32 }
 
 // MaxBatch implements [Policy].
 func (s *Shortest) MaxBatch() int { return s.Batch }
 
 // Plan implements [Policy]. It looks through the queue once for each place that is
-// free.
+// free, and once for each kind of job that cannot join.
 func (s *Shortest) Plan(p Plan) {
 	q := p.Queue()
-	tried := make([]bool, len(q))
+	s.tried = slices.Grow(s.tried[:0], len(q))[:len(q)]
+	clear(s.tried)
+	s.refused = s.refused[:0]
 	for room := s.Batch - len(p.Running()); room > 0; {
-		best, least := -1, 0.0
-		for i := range q {
-			if tried[i] {
-				continue
-			}
-			work := p.Estimate(q[i].Class, max(q[i].Rung, 0), 1).Seconds()
-			work -= float64(s.Aging * p.Now().Sub(q[i].Arrived).Seconds())
-			if best < 0 || work < least {
-				best, least = i, work
-			}
-		}
+		best, least := s.first(p, q)
 		if best < 0 {
 			return
 		}
-		tried[best] = true
+		s.tried[best] = true
 		if p.Start(best, 0) {
 			room--
+			continue
+		}
+		if s.Aging > 0 && least <= 0 {
+			return
+		}
+		s.refused = append(s.refused, kindOf(&q[best]))
+	}
+}
+
+func kindOf(j *Job) kind { return kind{j.Class, max(j.Rung, 0)} }
+
+// first returns the job that goes first of those that may join, and its work in seconds
+// less what it has waited off; -1 if there is none.
+func (s *Shortest) first(p Plan, q []Job) (best int, least float64) {
+	best = -1
+	for i := range q {
+		k := kindOf(&q[i])
+		if s.tried[i] || slices.Contains(s.refused, k) {
+			continue
+		}
+		work := p.Estimate(k.class, k.rung, 1).Seconds()
+		work -= float64(s.Aging * p.Now().Sub(q[i].Arrived).Seconds())
+		if best < 0 || work < least {
+			best, least = i, work
 		}
 	}
+	return best, least
 }
 
 // Ladder keeps deadlines by quality: the oldest image gets the best alternative of

@@ -50,6 +50,7 @@ type sheet struct {
 	queue   []Job
 	seconds [][]float64
 	room    int
+	shut    []int64 // jobs that cannot join
 	started []string
 	whole   bool
 }
@@ -63,7 +64,7 @@ func (s *sheet) Estimate(class, rung int32, n int) time.Duration {
 	return time.Duration(s.seconds[class][rung] * float64(n) * 1e9)
 }
 func (s *sheet) Start(i int, rung int32) bool {
-	if len(s.started) == s.room {
+	if len(s.started) == s.room || slices.Contains(s.shut, s.queue[i].ID) {
 		return false
 	}
 	s.started = append(s.started, fmt.Sprintf("%d:%d", s.queue[i].ID, rung))
@@ -97,6 +98,26 @@ func TestPoliciesStart(t *testing.T) {
 		c.policy.Plan(s)
 		if !slices.Equal(s.started, c.want) || s.whole != c.whole {
 			t.Errorf("%s: starts %v, whole %v; want %v, %v", c.name, s.started, s.whole, c.want, c.whole)
+		}
+	}
+}
+
+// A job that cannot join lets others overtake it until it has waited its work off.
+func TestShortestIsOvertakenForSoLong(t *testing.T) {
+	queue := []Job{{ID: 0, Class: 0, Rung: NoRung}, {ID: 1, Class: 1, Rung: NoRung, Arrived: sim.Seconds(2)}, {ID: 2, Class: 0, Rung: NoRung, Arrived: sim.Seconds(2)}}
+	for _, c := range []struct {
+		now   float64
+		aging float64
+		want  []string
+	}{
+		{2.5, 1, []string{"1:0"}}, // the long one has half a second left; its like cannot join either
+		{4, 1, nil},
+		{4, 0, []string{"1:0"}},
+	} {
+		s := &sheet{now: sim.Seconds(c.now), queue: queue, seconds: [][]float64{{3}, {1}}, room: 3, shut: []int64{0, 2}}
+		(&Shortest{Batch: 3, Aging: c.aging}).Plan(s)
+		if !slices.Equal(s.started, c.want) {
+			t.Errorf("at %g s with aging %g: starts %v, want %v", c.now, c.aging, s.started, c.want)
 		}
 	}
 }
