@@ -63,9 +63,12 @@ var methods = []methodKind{
 	{"streamlined", "streamlined:S,T: as grouping, with slices joined while the next ones compute", 2, func(_ *Pipeline, a []float64) (Rewrite, error) {
 		return streamlined(a, true, true)
 	}},
-	{"rehash", "rehash:N,S: N of S steps run whole, evenly spread, the others from what their temporal layers kept; or rehash:FILE,T: those that a matrix of similarities in a CSV file and a threshold ask for", 2, func(_ *Pipeline, a []float64) (Rewrite, error) {
+	{"rehash", "rehash:N,S: N of S steps run whole, evenly spread, the others from what their temporal layers kept; or rehash:T: those that steps as alike as the paper describes ask for at threshold T; or rehash:FILE,T: those that a matrix of similarities in a CSV file and a threshold ask for", 2, func(_ *Pipeline, a []float64) (Rewrite, error) {
+		if len(a) == 1 && a[0] > 0 && a[0] < 1 {
+			return Rehash{Threshold: a[0], text: fmt.Sprintf("rehash:%g", a[0])}, nil
+		}
 		if len(a) != 2 || a[0] < 1 || a[0] > a[1] {
-			return nil, fmt.Errorf("want whole steps and steps, such as rehash:13,25")
+			return nil, fmt.Errorf("want whole steps and steps, such as rehash:13,25, or a threshold below 1, such as rehash:0.98")
 		}
 		return Rehash{Keys: EvenKeys(int(a[0]), int(a[1])), text: fmt.Sprintf("rehash:%g,%g", a[0], a[1])}, nil
 	}},

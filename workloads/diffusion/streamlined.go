@@ -236,6 +236,7 @@ type slicedBlock struct {
 	results    []TensorID              // of those, the ones that are read later
 	pieces     map[TensorID][]TensorID // of results that fall into parts, by slice
 	joined     int                     // slices whose results are in their places
+	late       []TensorID              // pieces that are being copied while the next slices compute
 	freed      []TensorID              // from outside, by the end of the block
 }
 
@@ -278,6 +279,7 @@ func (b *slicedBlock) slices(from, to int) {
 		for k := range now {
 			b.to.Ops = append(b.to.Ops, b.piece(op, from+k, now[k]))
 		}
+		b.release(&b.late)
 	}
 	for _, t := range b.results {
 		for k := range now {
@@ -329,47 +331,52 @@ func (b *slicedBlock) tensor(t Tensor) TensorID {
 }
 
 // join copies the pieces of a result from some slices to their places, while the next slices
-// compute.
+// compute: memory that another stream reads is free only when that has read it, here when the
+// next slices are through their first operator.
 func (b *slicedBlock) join(t TensorID, from, to int) {
 	if from == 0 {
-		b.copy("allocate", overlapped, t, 1)
-		b.to.Ops[len(b.to.Ops)-1].Kernels = 0
+		op := b.copying("allocate", overlapped)
+		op.Writes, op.Kernels = []TensorID{t}, 0
+		b.to.Ops = append(b.to.Ops, op)
 	}
 	if to == len(b.parts) {
 		return // nothing is left to hide these behind
 	}
-	b.copy("join", overlapped, none, 1, b.pieces[t][from:to]...)
+	b.to.Ops = append(b.to.Ops, b.copying("join", overlapped, b.pieces[t][from:to]...))
+	b.late = append(b.late, b.pieces[t][from:to]...)
 	b.joined = to
 }
 
-// copy appends an operator that copies pieces, which die with it, into t, or into what is
-// there already where t is none.
-func (b *slicedBlock) copy(name, what string, t TensorID, moved int64, pieces ...TensorID) {
-	op := Op{Name: b.from.Ops[b.end-1].Name + "/" + name, Kind: Elementwise, What: what, Axis: b.axis, Block: b.from.Ops[b.first].Block, Kernels: 1, Moved: moved}
-	if t != none {
-		op.Writes = []TensorID{t}
+// copying returns an operator at the end of the block that copies pieces.
+func (b *slicedBlock) copying(name, what string, pieces ...TensorID) Op {
+	op := Op{Name: b.from.Ops[b.end-1].Name + "/" + name, Kind: Elementwise, What: what, Axis: b.axis, Block: b.from.Ops[b.first].Block, Kernels: 1, Reads: pieces}
+	for _, p := range pieces {
+		op.Moved += 2 * b.to.Tensors[p].Bytes()
 	}
-	op.Reads, op.Free = pieces, pieces
-	b.to.Ops = append(b.to.Ops, op)
+	return op
+}
+
+// release lets go of tensors when the operator written last has ended.
+func (b *slicedBlock) release(ts *[]TensorID) {
+	op := &b.to.Ops[len(b.to.Ops)-1]
+	op.Free = append(op.Free[:len(op.Free):len(op.Free)], *ts...)
+	*ts = nil
 }
 
 // close puts results together and lets go of what the block was handed.
 func (b *slicedBlock) close() {
 	for _, t := range b.results {
-		pieces := b.pieces[t]
+		pieces := b.pieces[t][b.joined:]
+		op := b.copying("cat", "cat", pieces...)
 		if b.method.Pipeline {
-			var bytes int64
-			for _, p := range pieces[b.joined:] {
-				bytes += b.to.Tensors[p].Bytes()
-			}
-			b.copy("join", "copy", none, 2*bytes, pieces[b.joined:]...)
-			continue
+			op = b.copying("join", "copy", pieces...)
+		} else {
+			op.Writes = []TensorID{t}
 		}
-		x := b.from.Tensors[t]
-		b.copy("cat", "cat", t, 2*x.Bytes(), pieces...)
+		op.Free = pieces
+		b.to.Ops = append(b.to.Ops, op)
 	}
-	op := &b.to.Ops[len(b.to.Ops)-1]
-	op.Free = append(op.Free[:len(op.Free):len(op.Free)], b.freed...)
+	b.release(&b.freed)
 }
 
 // scale makes op that of a slice of a share of its images or positions. Parameters count

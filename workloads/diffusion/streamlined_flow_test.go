@@ -209,3 +209,38 @@ func TestUnevenSlices(t *testing.T) {
 		t.Errorf("5 images are cut into %v, want 2, 2 and 1", sizes)
 	}
 }
+
+// The similarities that are assumed where there is no file have what the paper says of them,
+// and lead to as many whole steps as it runs.
+func TestDescribedSimilarity(t *testing.T) {
+	m := DescribedSimilarity(25)
+	for _, c := range []struct {
+		i, j  int
+		above bool
+		than  float64
+	}{{0, 13, true, 0.97}, {17, 19, false, 0.93}, {20, 22, true, 0.93}} {
+		if (m[c.i][c.j] > c.than) != c.above || m[c.i][c.j] != m[c.j][c.i] {
+			t.Errorf("steps %d and %d are alike by %.3f and %.3f", c.i, c.j, m[c.i][c.j], m[c.j][c.i])
+		}
+	}
+	if keys := KeySteps(m, 0.98); len(keys) != 13 || keys[0] != 0 || keys[12] != 24 {
+		t.Errorf("key steps %v, want 13 from 0 to 24", keys)
+	}
+	r, err := ParseMethod("rehash:0.98", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := jobWith(t, "svd", func(j *Job) { j.Steps = 25; j.Method.Rewrites = []Rewrite{r} }).Stages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cached := 0
+	for _, s := range stages {
+		if s.Name == "step, cached" {
+			cached += s.Times
+		}
+	}
+	if cached != 12 {
+		t.Errorf("%d steps are rehashed, want 12", cached)
+	}
+}
