@@ -13,7 +13,7 @@ import (
 // streamlinedCells are the cells of Table 1 and Figure 1 of "Fast and Memory-Efficient Video
 // Diffusion Using Streamlined Inference" (NeurIPS 2024) that were at hand when this was
 // written: peak memory by the driver, GiB, and seconds, on an A100 with 25 steps. Nothing
-// here was fitted to the rows with methods.
+// here was fitted to the rows whose graphs are sliced.
 var streamlinedCells = []struct {
 	pipeline      string
 	width, height int
