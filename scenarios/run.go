@@ -60,7 +60,7 @@ func measure(ctx context.Context, s *Scenario, seed uint64, o Options) (*report.
 	id := e.Identity
 	id.Version = Version()
 	id.RunID = s.RunID(seed)
-	m := report.NewMetrics(report.Config{Replicas: e.Specs, SLO: e.SLO, WarmUp: e.WarmUp})
+	m := report.NewMetrics(report.Config{Replicas: e.Specs, Classes: report.ClassSpecs(e.Config.Classes), SLO: e.SLO, WarmUp: e.WarmUp})
 	record := []cluster.Recorder{m}
 	var laws *report.Laws
 	if !o.NoLaws {
