@@ -97,6 +97,9 @@ func (a *app) replay(ctx context.Context, name string, f *replayFlags) error {
 	if err != nil {
 		return err
 	}
+	if len(s.Classes) > 0 {
+		return inputErrorf("%s asks for images, and a server is replayed with text; want a scenario without [[class]]", s.Name)
+	}
 	rows, err := rowFormats(f.rows)
 	if err != nil {
 		return err

@@ -8,24 +8,50 @@ import (
 )
 
 // TimeError returns the relative standard error of the times that iterations of a run are
-// priced at, as far as they err together, and false where the prices state none. The run's
+// priced at, as far as they err together, and false where the prices state none: of those of text and of
+// images the larger. The run's
 // result says what its iterations were like in the mean.
 func (s *Scenario) TimeError(r *report.Result) (float64, bool) {
+	images, ok := s.imageError()
 	if !s.text {
-		return 0, false
+		return images, ok
 	}
 	m, _, err := s.Cost.part.model(s)
 	if err != nil {
 		return 0, false
 	}
-	c, ok := m.(interface {
+	c, text := m.(interface {
 		Doubt(b *hwmodel.Batch) float64
 	})
 	b := meanBatch(r)
-	if !ok || b.Tokens() == 0 {
-		return 0, false
+	if !text || b.Tokens() == 0 {
+		return images, ok
 	}
-	return c.Doubt(b), true
+	return max(images, c.Doubt(b)), true
+}
+
+// imageError returns the largest relative standard error of the times of images and clips,
+// and false where none was priced.
+func (s *Scenario) imageError() (float64, bool) {
+	const ofBand = 1.645 // standard deviations in half a band for nine in ten
+	widest, ok := 0.0, false
+	for i := range s.Pools {
+		if s.Pools[i].Count == 0 {
+			continue
+		}
+		programs, _, _, err := s.programs(i)
+		if err != nil {
+			return 0, false
+		}
+		for _, rungs := range programs {
+			for _, p := range rungs {
+				if p, priced := p.(*poolProgram); priced {
+					widest, ok = max(widest, p.Costs[0].Band/ofBand), true
+				}
+			}
+		}
+	}
+	return widest, ok
 }
 
 // meanBatch returns the batch of the mean iteration of a run: its decodes, half-way through

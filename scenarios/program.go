@@ -78,9 +78,13 @@ type classProblem struct {
 func (e *classProblem) Error() string { return e.err.Error() }
 func (e *classProblem) Unwrap() error { return e.err }
 
+// remarks are what results say of a pool: how its classes run, and what makes their times
+// doubtful.
+type remarks struct{ notes, doubts []string }
+
 // programs returns what pool i runs, by class and alternative, what its devices have for it
 // in bytes, and what is to be said of it.
-func (s *Scenario) programs(i int) (by [][]cluster.Program, memory int64, notes []string, err error) {
+func (s *Scenario) programs(i int) (by [][]cluster.Program, memory int64, said remarks, err error) {
 	p := &s.Pools[i]
 	most := p.policy.policy(nil).MaxBatch()
 	memory = int64(math.MaxInt64 / 2)
@@ -89,7 +93,7 @@ func (s *Scenario) programs(i int) (by [][]cluster.Program, memory int64, notes 
 	}
 	loaded, weights, err := s.loaded(i)
 	if err != nil {
-		return nil, 0, nil, err
+		return nil, 0, said, err
 	}
 	counted := map[string]bool{} // by what is loaded
 	groups := []string{}
@@ -112,7 +116,7 @@ func (s *Scenario) programs(i int) (by [][]cluster.Program, memory int64, notes 
 			room := s.profiles[i].Device.Memory - (weights - loaded[c.models()])
 			program, err := s.doc.priced.get(pricedKey{s.jobText(k), p.Device, p.Framework, room, most}, s.jobs[k], s.profiles[i])
 			if err != nil {
-				return nil, 0, nil, &classProblem{k, s.unfit(i, k, room, err)}
+				return nil, 0, said, &classProblem{k, s.unfit(i, k, room, err)}
 			}
 			made := &poolProgram{Program: program, group: at}
 			if counted[c.models()] {
@@ -120,10 +124,13 @@ func (s *Scenario) programs(i int) (by [][]cluster.Program, memory int64, notes 
 			}
 			counted[c.models()] = true
 			by[class] = append(by[class], made)
-			notes = append(notes, s.fitNotes(p, c, program, most)...)
+			said.notes = append(said.notes, s.fitNotes(p, c, program, most)...)
+			if program.Costs[0].Derived {
+				said.doubts = append(said.doubts, fmt.Sprintf("pool %s: %s was never measured on %s under %s; its time is derived from other boards", p.Name, c.Name, p.Device, p.Framework))
+			}
 		}
 	}
-	return by, memory, notes, nil
+	return by, memory, said, nil
 }
 
 // loaded returns the bytes of the models that pool i loads, by what they are, and in all.
@@ -209,7 +216,7 @@ func (c *checker) fit(s *Scenario) {
 		if s.Pools[i].Count == 0 {
 			continue
 		}
-		_, _, notes, err := s.programs(i)
+		_, _, said, err := s.programs(i)
 		var of *classProblem
 		switch {
 		case errors.As(err, &of):
@@ -217,7 +224,8 @@ func (c *checker) fit(s *Scenario) {
 		case err != nil:
 			c.in(fmt.Sprintf("pool[%d]", i)).wrap("device", err)
 		}
-		c.s.notes = append(c.s.notes, notes...)
+		c.s.notes = append(c.s.notes, said.notes...)
+		c.s.flags = append(c.s.flags, said.doubts...)
 	}
 }
 

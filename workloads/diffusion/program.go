@@ -57,7 +57,7 @@ func (p *Program) follow(j *Job, memory int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	fit, _, err := f.On(memory, free)
+	fit, run, err := f.On(memory, free)
 	var full *hwmodel.OutOfMemory
 	switch {
 	case errors.As(err, &full) && j.Batch > 1:
@@ -67,7 +67,7 @@ func (p *Program) follow(j *Job, memory int64) (bool, error) {
 	}
 	p.Fits = append(p.Fits, fit)
 	p.Weight = free.Weights
-	p.Peaks = append(p.Peaks, max(free.Peak.Allocated.Bytes-free.Weights, 0))
+	p.Peaks = append(p.Peaks, max(run.Peak.Allocated.Bytes-run.Weights, 0))
 	return true, nil
 }
 
