@@ -148,6 +148,9 @@ func (r *Result) images() bool {
 func (v *screen) classes(r *Result) {
 	for i := range r.Classes {
 		c := &r.Classes[i]
+		if c.Arrived == 0 {
+			continue // an alternative of others
+		}
 		text := fmt.Sprintf("%s: %s made of %s, in %s (p50), %s (p99)", c.Name, count(c.Finished), count(c.Arrived), seconds(c.E2E.P50S), seconds(c.E2E.P99S))
 		if c.DeadlineS.Exists() {
 			text += fmt.Sprintf("; %s later than %s", count(c.Missed), seconds(c.DeadlineS))

@@ -133,7 +133,25 @@ func (s *Scenario) identity(seed uint64, doubts []string) report.Identity {
 	if s.model != nil {
 		id.Model = s.model.Name
 	}
+	if !s.text {
+		id.Model = s.asked()
+	}
 	return id
+}
+
+// asked names the pipelines of images and clips, and classes without one, each once.
+func (s *Scenario) asked() string {
+	var list []string
+	for i := range s.Classes {
+		name := s.Classes[i].Pipeline
+		if name == "" {
+			name = s.Classes[i].Name
+		}
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // deviceText names the hardware as people say it: "4 x 2 a100-pcie-80gb (TP2)".

@@ -198,3 +198,29 @@ func TestMixKeepsArrivals(t *testing.T) {
 		t.Errorf("counts by class %v; want 10000 of 1 and 3", count)
 	}
 }
+
+// Results of a scenario with alternatives say what was published of each, and that the
+// rest is unknown.
+func TestQualityOfAlternatives(t *testing.T) {
+	s, err := Load("images-deadline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(s.notes, "\n")
+	if !strings.Contains(notes, "published quality of sdxl: sdxl ") || !strings.Contains(notes, "; sdxl-20 ") || !strings.Contains(notes, "; hyper-4 ") {
+		t.Errorf("notes are\n%s", notes)
+	}
+	hyper := s.qualityOf(s.classIndex("hyper-4"))
+	list, err := s.jobs[s.classIndex("hyper-4")].Quality()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range list {
+		if !strings.Contains(hyper, q.Metric) || !strings.Contains(hyper, q.Source) {
+			t.Errorf("%+v is not in %q", q, hyper)
+		}
+	}
+	if len(list) == 0 && hyper != "unknown" {
+		t.Errorf("nothing was published, but the quality is said to be %q", hyper)
+	}
+}

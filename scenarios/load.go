@@ -152,6 +152,7 @@ func resolve(doc *document) (*Scenario, error) {
 	}
 	c.trial(s)
 	c.fit(s)
+	c.quality(s)
 	c.variants(s)
 	if err := d.err(); err != nil {
 		return nil, err

@@ -96,7 +96,7 @@ func (s *Scenario) programs(i int) (by [][]cluster.Program, memory int64, said r
 		return nil, 0, said, err
 	}
 	counted := map[string]bool{} // by what is loaded
-	groups := []string{}
+	var groups, derived []string
 	by = make([][]cluster.Program, len(s.Classes))
 	for _, name := range p.Classes {
 		rungs := s.rungsOf(name)
@@ -125,10 +125,13 @@ func (s *Scenario) programs(i int) (by [][]cluster.Program, memory int64, said r
 			counted[c.models()] = true
 			by[class] = append(by[class], made)
 			said.notes = append(said.notes, s.fitNotes(p, c, program, most)...)
-			if program.Costs[0].Derived {
-				said.doubts = append(said.doubts, fmt.Sprintf("pool %s: %s was never measured on %s under %s; its time is derived from other boards", p.Name, c.Name, p.Device, p.Framework))
+			if program.Costs[0].Derived && !slices.Contains(derived, c.Name) {
+				derived = append(derived, c.Name)
 			}
 		}
+	}
+	if len(derived) > 0 {
+		said.doubts = append(said.doubts, fmt.Sprintf("pool %s: times of %s on %s under %s are derived from other boards", p.Name, strings.Join(derived, ", "), p.Device, p.Framework))
 	}
 	return by, memory, said, nil
 }
