@@ -52,6 +52,9 @@ func TestHostileValues(t *testing.T) {
 				if err != nil {
 					t.Fatal(sets, err)
 				}
+				if len(s.Classes) > 0 {
+					continue // prices its pipelines at every load; TestHostileImages stands for it
+				}
 				for _, sec := range s.sections() {
 					switch {
 					case sec.absent:
