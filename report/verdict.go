@@ -18,7 +18,11 @@ func (r *Result) Verdict() string {
 	if r.Partial {
 		v.line("", "PARTIAL: stopped before its end; the figures cover what had happened by then")
 	}
-	v.line("model", "%s on %s", r.Model, r.Device)
+	if r.Model == "" {
+		v.line("devices", "%s", r.Device)
+	} else {
+		v.line("model", "%s on %s", r.Model, r.Device)
+	}
 	v.line("policy", "%s", r.Policy)
 	if r.Traffic != "" {
 		v.line("traffic", "%s", r.Traffic)
