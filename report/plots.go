@@ -50,9 +50,14 @@ func (r *Result) latencyPlot() chart.CDF {
 			c.Series = append(c.Series, s)
 		}
 	}
-	add("TBT", r.Curves.TBT)
-	add("scheduling delay", r.Curves.SchedulingDelay)
-	add("TTFT", r.Curves.TTFT)
+	if r.images() { // which have no first token, and steps where texts have tokens
+		add("between steps", r.Curves.TBT)
+		add("scheduling delay", r.Curves.SchedulingDelay)
+	} else {
+		add("TBT", r.Curves.TBT)
+		add("scheduling delay", r.Curves.SchedulingDelay)
+		add("TTFT", r.Curves.TTFT)
+	}
 	add("E2E", r.Curves.E2E)
 	longest := 0.0
 	for _, s := range c.Series {
@@ -89,13 +94,17 @@ func (r *Result) timePlot() chart.Panels {
 	x[len(x)-1] = min(x[len(x)-1], r.EndS)
 	line := func(name string, y []float64) []chart.Series { return []chart.Series{{Name: name, X: x, Y: y}} }
 	share := chart.Axis{Unit: chart.Percent, Max: 1}
+	memory, unit := "KV memory in use", "tokens per second"
+	if r.images() {
+		memory, unit = "Memory beside the models in use", "denoising steps per second"
+	}
 	c := chart.Panels{
 		Title: "The run over time", Subtitle: r.subtitle(), X: chart.Axis{Label: "simulated time", Unit: chart.Seconds, Max: r.EndS},
 		Panels: []chart.Panel{
 			{Title: "Requests", Series: append(line("waiting", s.Waiting), line("running", s.Running)...)},
-			{Title: "KV memory in use", Y: share, Series: line("", s.KVShare)},
+			{Title: memory, Y: share, Series: line("", s.KVShare)},
 			{Title: "Devices busy", Y: share, Series: line("", s.BusyShare)},
-			{Title: "Output", Y: chart.Axis{Label: "tokens per second"}, Series: line("", s.OutputTokensPerS)},
+			{Title: "Output", Y: chart.Axis{Label: unit}, Series: line("", s.OutputTokensPerS)},
 		},
 	}
 	if r.Measurement != nil { // of which nobody saw the inside
