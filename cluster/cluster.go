@@ -18,6 +18,8 @@ import (
 // policies, cost models and sources have state.
 type Config struct {
 	Replicas []ReplicaConfig
+	Groups   []Group      // of replicas; none stands for one of them all
+	Tiers    []Tier       // of texts; none stands for one of them all
 	Router   route.Policy // nil for round robin
 	Pools    []PoolConfig // of devices that make images, beside the replicas
 	Classes  []Class      // of requests that pools serve
@@ -66,6 +68,40 @@ type ReplicaConfig struct {
 	// the bytes of one block over all devices of the replica.
 	HostBlocks int64
 	BlockBytes int64
+
+	Group int32 // index in Config.Groups
+	// Devices is the number of devices that one replica takes, tensor by pipeline degree;
+	// 0 counts as 1.
+	Devices int
+}
+
+// Group is a set of like replicas.
+type Group struct {
+	Name string
+	Role Role
+	// PricePerHour is what one device of the group costs by the hour, in any currency; 0 if
+	// it is not known.
+	PricePerHour float64
+}
+
+// Role says which part of a text's life a group of replicas serves.
+type Role uint8
+
+const (
+	Both    Role = iota // prompts and answers
+	Prefill             // prompts and first tokens, whose KV cache then goes to a group that decodes
+	Decode              // the tokens after the first
+)
+
+// String returns the role as it stands in scenarios.
+func (r Role) String() string { return [...]string{"both", "prefill", "decode"}[r] }
+
+// Tier is a service class of texts: [workloads.Request.Tier] is its index in
+// [Config.Tiers].
+type Tier struct {
+	Name     string
+	Priority int           // higher goes first where a policy heeds it
+	Deadline time.Duration // to the first token, counted from the arrival; 0 for whenever
 }
 
 // Outcome is what a run says about itself; all else is in the log.
@@ -164,6 +200,7 @@ func newCluster(cfg Config) (*Cluster, error) {
 		if err := c.replicas[i].init(c, int32(i), &cfg.Replicas[i]); err != nil {
 			return nil, fmt.Errorf("replica %d: %w", i, err)
 		}
+		c.loads[i] = route.Replica{Ready: true, Group: cfg.Replicas[i].Group, KVBlocks: cfg.Replicas[i].Blocks}
 	}
 	c.made = c.engine.On(sim.Finish, "made", c.onMade)
 	c.rouse = c.engine.On(sim.Decide, "rouse", c.onRouse)

@@ -23,10 +23,16 @@ const (
 	Finished               // Request's last token appeared
 	Unfinished             // the run ended while Request was under way; At is the end
 	Iterated               // an iteration ended at At; Iteration describes it
+	Lost                   // Request lost Replica and the N tokens that were computed there; it goes back to the gateway, or fails
+	Failed                 // Request ended without success; Reason says why
+	Moved                  // Replica is in State from At on
+	Sent                   // the KV cache of Request, N bytes, begins to leave Replica for another
+	Received               // it has arrived on Replica, which goes on with Request
 	numWhat
 )
 
-var whatNames = [numWhat]string{"arrived", "rejected", "routed", "scheduled", "emitted", "first-token", "preempted", "finished", "unfinished", "iterated"}
+var whatNames = [numWhat]string{"arrived", "rejected", "routed", "scheduled", "emitted", "first-token", "preempted", "finished", "unfinished", "iterated",
+	"lost", "failed", "moved", "sent", "received"}
 
 // String returns the kind's name as it stands in logs.
 func (w What) String() string { return whatNames[w] }
@@ -41,6 +47,7 @@ func (w What) String() string { return whatNames[w] }
 type Record struct {
 	What      What
 	Swap      bool // of Preempted: to host memory rather than dropped
+	State     State
 	Replica   int32
 	At        sim.Time
 	N         int64
@@ -68,6 +75,7 @@ type Served struct {
 	Recomputed  int32    // tokens computed again after pre-emptions
 	Preemptions int32
 	LateGaps    int32 // gaps between tokens longer than Config.LateGap
+	Retries     int32 // replicas lost
 	// Rung is the alternative of its class that a request of a pool runs. Output is then
 	// what that takes, together with alternatives it has been through.
 	Rung int32

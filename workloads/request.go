@@ -16,6 +16,11 @@ type Request struct {
 	// the run lists them; 0 is text. An image has a Prompt of 1, and Output is its number
 	// of denoising steps.
 	Class int32
+	// Tier is the service class of a text, an index into those that the run lists; 0 is
+	// the first of them, or the only one if it lists none.
+	Tier int32
+	// Adapter is the LoRA adapter that a text wants, from 1; 0 is the model as it is.
+	Adapter int32
 
 	// Prefix names the leading parts of the prompt, each PrefixBlock tokens
 	// long (the last may be partial), and may go on over the output, which a later

@@ -11,15 +11,22 @@ import (
 
 // Replica is what a router may know of a replica.
 type Replica struct {
-	Outstanding int32 // requests routed to it and not finished
-	Tokens      int64 // prompt tokens of those requests
+	Outstanding int32 // requests routed to it and not ended
+	Queued      int32 // those of them that it had not admitted when it last told
+	Group       int32 // index of the group that it belongs to
+	Ready       bool  // takes new requests; one that is not must not be chosen
+	Tokens      int64 // prompt tokens of the outstanding requests
+	Work        int64 // tokens that they are predicted to take, prompts and answers
+	KVUsed      int64 // KV blocks held when it last told
+	KVBlocks    int64 // all its KV blocks
 }
 
 // Policy picks a replica for a request.
 type Policy interface {
-	// Route returns the index of the chosen replica, or -1 to keep the request and
-	// all after it at the gateway until another request has finished. There is at
-	// least one replica. The request's Output must not be looked at.
+	// Route returns the index of the chosen replica, which must be ready, or -1 to keep
+	// the request and all after it at the gateway until another request has ended or
+	// a replica has become ready. There is at least one replica. The request's Output
+	// must not be looked at.
 	Route(now sim.Time, r *workloads.Request, replicas []Replica) int
 }
 
@@ -28,9 +35,14 @@ type RoundRobin struct{ next int }
 
 // Route implements [Policy].
 func (p *RoundRobin) Route(_ sim.Time, _ *workloads.Request, replicas []Replica) int {
-	i := p.next % len(replicas)
-	p.next = i + 1
-	return i
+	for range replicas {
+		i := p.next % len(replicas)
+		p.next = i + 1
+		if replicas[i].Ready {
+			return i
+		}
+	}
+	return -1
 }
 
 // Random picks a replica uniformly.
@@ -38,7 +50,35 @@ type Random struct{ Rand *rand.Rand }
 
 // Route implements [Policy].
 func (p *Random) Route(_ sim.Time, _ *workloads.Request, replicas []Replica) int {
-	return p.Rand.IntN(len(replicas))
+	i := p.Rand.IntN(len(replicas))
+	if replicas[i].Ready {
+		return i
+	}
+	// The draw fell on one that is not there: another draw, among those that are.
+	ready := 0
+	for k := range replicas {
+		if replicas[k].Ready {
+			ready++
+		}
+	}
+	if ready == 0 {
+		return -1
+	}
+	return nth(replicas, p.Rand.IntN(ready))
+}
+
+// nth returns the index of the n-th ready replica, from 0.
+func nth(replicas []Replica, n int) int {
+	for i := range replicas {
+		if !replicas[i].Ready {
+			continue
+		}
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return -1
 }
 
 // LeastOutstanding picks the replica with the fewest unfinished requests, waiting
@@ -47,9 +87,9 @@ type LeastOutstanding struct{}
 
 // Route implements [Policy].
 func (LeastOutstanding) Route(_ sim.Time, _ *workloads.Request, replicas []Replica) int {
-	best := 0
+	best := -1
 	for i := range replicas {
-		if replicas[i].Outstanding < replicas[best].Outstanding {
+		if replicas[i].Ready && (best < 0 || replicas[i].Outstanding < replicas[best].Outstanding) {
 			best = i
 		}
 	}
@@ -64,13 +104,16 @@ type PowerOfTwo struct{ Rand *rand.Rand }
 func (p *PowerOfTwo) Route(_ sim.Time, _ *workloads.Request, replicas []Replica) int {
 	n := len(replicas)
 	if n == 1 {
-		return 0
+		return LeastOutstanding{}.Route(0, nil, replicas)
 	}
 	i, j := p.Rand.IntN(n), p.Rand.IntN(n-1)
 	if j >= i {
 		j++
 	}
-	if replicas[j].Outstanding < replicas[i].Outstanding {
+	switch {
+	case !replicas[i].Ready && !replicas[j].Ready:
+		return LeastOutstanding{}.Route(0, nil, replicas)
+	case !replicas[i].Ready || replicas[j].Ready && replicas[j].Outstanding < replicas[i].Outstanding:
 		return j
 	}
 	return i
@@ -86,7 +129,7 @@ type SharedQueue struct {
 // Route implements [Policy].
 func (p SharedQueue) Route(now sim.Time, r *workloads.Request, replicas []Replica) int {
 	i := LeastOutstanding{}.Route(now, r, replicas)
-	if replicas[i].Outstanding >= p.Slots {
+	if i < 0 || replicas[i].Outstanding >= p.Slots {
 		return -1
 	}
 	return i

@@ -18,6 +18,9 @@ var (
 // balls routes n requests that never finish and returns the loads.
 func balls(p Policy, n, replicas int) []Replica {
 	rs := make([]Replica, replicas)
+	for i := range rs {
+		rs[i].Ready = true
+	}
 	for range n {
 		rs[p.Route(0, &workloads.Request{}, rs)].Outstanding++
 	}
@@ -49,14 +52,14 @@ func TestTwoChoicesBeatOne(t *testing.T) {
 	if one < 6 || two > 4 {
 		t.Errorf("fullest replica: %d with one choice, %d with two; want at least 6, at most 4", one, two)
 	}
-	if got := (&PowerOfTwo{}).Route(0, nil, make([]Replica, 1)); got != 0 {
+	if got := (&PowerOfTwo{}).Route(0, nil, []Replica{{Ready: true}}); got != 0 {
 		t.Errorf("the only replica is %d", got)
 	}
 }
 
 func TestSharedQueueHoldsWhenAllAreBusy(t *testing.T) {
 	p := SharedQueue{Slots: 2}
-	rs := []Replica{{Outstanding: 2}, {Outstanding: 1}}
+	rs := []Replica{{Outstanding: 2, Ready: true}, {Outstanding: 1, Ready: true}}
 	if got := p.Route(0, nil, rs); got != 1 {
 		t.Errorf("routed to %d, want 1", got)
 	}
