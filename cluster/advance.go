@@ -84,6 +84,7 @@ func (r *replica) land(m *microBatch, now sim.Time) {
 	}
 	m.group = nil
 	r.tidyGroups()
+	r.c.view.report(now, r)
 }
 
 // prompted moves a sequence whose prompt is complete on to decoding, in group g if
@@ -99,6 +100,7 @@ func (r *replica) prompted(slot int32, g *group, now sim.Time) *group {
 			s.out.Last = now
 		}
 		r.c.record(Record{What: FirstToken, At: now, Replica: r.index, Request: &s.out})
+		r.c.view.prefilled(now, r.index, &s.out)
 	} else if r.c.cfg.FirstToken == WithPrefill {
 		// Back from a recomputation: its last chunk emits the next token.
 		gap := now.Sub(s.out.Last)

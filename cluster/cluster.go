@@ -21,11 +21,14 @@ type Config struct {
 	Groups   []Group      // of replicas; none stands for one of them all
 	Tiers    []Tier       // of texts; none stands for one of them all
 	Router   route.Policy // nil for round robin
-	Pools    []PoolConfig // of devices that make images, beside the replicas
-	Classes  []Class      // of requests that pools serve
-	Spread   Spread       // over pools that serve the same class
-	Source   workloads.Source
-	Record   []Recorder
+	// ViewDelay is how much later the router hears of what happens on the replicas. What
+	// it has sent it knows at once.
+	ViewDelay time.Duration
+	Pools     []PoolConfig // of devices that make images, beside the replicas
+	Classes   []Class      // of requests that pools serve
+	Spread    Spread       // over pools that serve the same class
+	Source    workloads.Source
+	Record    []Recorder
 
 	Requests int64    // stop accepting after this many requests, 0 for no limit
 	Until    sim.Time // cut the run at this time, 0 for when all requests have ended
@@ -127,8 +130,8 @@ type Cluster struct {
 	engine   sim.Engine
 	replicas []replica
 	pools    []pool
-	devices  []*device // of all pools
-	loads    []route.Replica
+	devices  []*device           // of all pools
+	view     view                // of the replicas, for the router
 	respond  workloads.Responder // the source, if it wants to know of completions
 
 	arrive, finish, decide, release sim.Action
@@ -194,14 +197,13 @@ func newCluster(cfg Config) (*Cluster, error) {
 	c.arrive = c.engine.On(sim.Arrive, "arrive", c.onArrive)
 	c.release = c.engine.On(sim.Arrive, "release", c.onRelease)
 	c.decide = c.engine.On(sim.Decide, "decide", c.onDecide)
-	c.loads = make([]route.Replica, len(cfg.Replicas))
 	c.replicas = make([]replica, len(cfg.Replicas))
 	for i := range cfg.Replicas {
 		if err := c.replicas[i].init(c, int32(i), &cfg.Replicas[i]); err != nil {
 			return nil, fmt.Errorf("replica %d: %w", i, err)
 		}
-		c.loads[i] = route.Replica{Ready: true, Group: cfg.Replicas[i].Group, KVBlocks: cfg.Replicas[i].Blocks}
 	}
+	c.view.init(c)
 	c.made = c.engine.On(sim.Finish, "made", c.onMade)
 	c.rouse = c.engine.On(sim.Decide, "rouse", c.onRouse)
 	if err := c.initPools(); err != nil {
@@ -293,7 +295,7 @@ func (c *Cluster) admit(now sim.Time, served *Served) {
 // route gives a request to a replica, unless the router wants to keep it.
 func (c *Cluster) route(now sim.Time, served *Served) bool {
 	req := &served.Request
-	i := c.cfg.Router.Route(now, req, c.loads)
+	i := c.view.choose(now, req)
 	if i < 0 {
 		return false
 	}
@@ -306,8 +308,7 @@ func (c *Cluster) route(now sim.Time, served *Served) bool {
 		return true
 	}
 	c.record(Record{What: Routed, At: now, Replica: int32(i), Request: served})
-	c.loads[i].Outstanding++
-	c.loads[i].Tokens += int64(req.Prompt)
+	c.view.sent(int32(i), served)
 	r.submit(now, served)
 	return true
 }
@@ -339,14 +340,16 @@ func (c *Cluster) ended(req *workloads.Request, now sim.Time) {
 
 func (c *Cluster) finished(s *Served, now sim.Time) {
 	c.out.Finished++
-	l := &c.loads[s.Replica]
-	l.Outstanding--
-	l.Tokens -= int64(s.Request.Prompt)
 	c.record(Record{What: Finished, At: now, Replica: s.Replica, Request: s})
 	c.ended(&s.Request, now)
+	c.view.ended(now, s.Replica, s, true)
+}
+
+// askAgain has the router asked about the requests it kept back, later in this instant.
+func (c *Cluster) askAgain() {
 	if len(c.gateway) > 0 && !c.releasing {
 		c.releasing = true
-		c.engine.At(now, c.release, 0)
+		c.engine.At(c.engine.Now(), c.release, 0)
 	}
 }
 
@@ -362,7 +365,7 @@ func (c *Cluster) record(r Record) {
 
 // close ends the run at its last event or its cut.
 func (c *Cluster) close(until sim.Time) (Outcome, error) {
-	if c.engine.Pending() > 0 && !c.halted && c.fault == nil {
+	if c.engine.Pending() > c.view.pending() && !c.halted && c.fault == nil {
 		c.out.End = until
 	}
 	stalled := false

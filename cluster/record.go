@@ -79,6 +79,8 @@ type Served struct {
 	// Rung is the alternative of its class that a request of a pool runs. Output is then
 	// what that takes, together with alternatives it has been through.
 	Rung int32
+
+	work int64 // predicted tokens still to do, as its replica's view counts them
 }
 
 // Span is a stretch of time on one pipeline stage.

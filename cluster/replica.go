@@ -42,6 +42,8 @@ type replica struct {
 	iteration int64
 	ahead     hwmodel.Batch // scratch for pricing stretches
 	worker    *worker       // runs the iterations, nil if they are priced
+	toldQueue int32         // length of the queue as the router will know it
+	toldKV    int64         // KV blocks held, likewise
 }
 
 // microBatch is one planned iteration, or a stretch of equal ones, on its way
@@ -181,6 +183,7 @@ func (r *replica) next(now sim.Time) {
 		r.plan.begin(now, m)
 		r.policy.Plan(&r.plan)
 	}
+	r.c.view.report(now, r)
 	if m.it.Batch.Tokens() == 0 {
 		return
 	}
@@ -203,7 +206,7 @@ func (r *replica) launch(m *microBatch) {
 	b := &r.ahead
 	*b = m.it.Batch
 	m.steps = append(m.steps[:0], r.price(m.it.Start, b))
-	if r.plan.steady && len(m.chunks) == 0 && r.plan.preempted == 0 && b.SwapBytes == 0 && !r.c.cfg.Step {
+	if r.plan.steady && len(m.chunks) == 0 && r.plan.preempted == 0 && b.SwapBytes == 0 && !r.c.stepping() {
 		g := m.group
 		count, free, last := g.count, r.mem.free(), r.nextFinish(g)
 		for count < last && len(m.steps) < maxJump {

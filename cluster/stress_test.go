@@ -277,8 +277,8 @@ func (c *stressCase) run(t *testing.T) (w *watcher, out Outcome, fault string) {
 func (a *auditor) balanced(w *watcher, c *stressCase) {
 	for i := range a.c.replicas {
 		r := &a.c.replicas[i]
-		if r.mem.ledger.Used() != 0 || r.host.Used() != 0 || len(r.partials) != 0 || len(r.groups) != 0 || a.c.loads[i].Outstanding != 0 || a.c.loads[i].Tokens != 0 {
-			a.note("left at the end: %d blocks, %d on the host, %d prompts, %d groups, load %+v", r.mem.ledger.Used(), r.host.Used(), len(r.partials), len(r.groups), a.c.loads[i])
+		if r.mem.ledger.Used() != 0 || r.host.Used() != 0 || len(r.partials) != 0 || len(r.groups) != 0 || a.c.view.seen[i].Outstanding != 0 || a.c.view.seen[i].Tokens != 0 {
+			a.note("left at the end: %d blocks, %d on the host, %d prompts, %d groups, load %+v", r.mem.ledger.Used(), r.host.Used(), len(r.partials), len(r.groups), a.c.view.seen[i])
 		}
 	}
 	if fault := w.account(c.Mode); fault != "" {

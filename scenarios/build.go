@@ -70,6 +70,7 @@ func (s *Scenario) buildReplicas(e *Experiment, seed uint64) (doubts []string, e
 		return nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
 	e.Config.Router = s.Policy.route.policy(sim.Stream(seed, "route"))
+	e.Config.ViewDelay = time.Duration(s.Policy.ViewDelay)
 	replica := cluster.ReplicaConfig{
 		Cost: cost, MaxLen: s.Model.MaxLen, Blocks: s.blocks, BlockTokens: s.Hardware.BlockTokens,
 		PrefixCache: s.Policy.PrefixCache, BlockBytes: s.blockBytes(),
@@ -244,6 +245,9 @@ func (s *Scenario) policyText() string {
 	}
 	if s.Hardware.Replicas > 1 {
 		text += ", route " + s.Policy.Route
+		if s.Policy.ViewDelay > 0 {
+			text += " by a view " + s.Policy.ViewDelay.String() + " old"
+		}
 	}
 	if len(s.Pools) > 0 {
 		text += "; images " + s.poolPolicies()

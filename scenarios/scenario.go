@@ -98,6 +98,9 @@ type Policy struct {
 	Batch       string `toml:"batch"`        // one of Policies, default vllm-v1
 	Route       string `toml:"route"`        // one of Routers, default least-outstanding
 	PrefixCache bool   `toml:"prefix_cache"` // reuse the KV blocks of shared prefixes, default false
+	// ViewDelay is how much later the router hears of what happens on the replicas, default
+	// 0. What it has sent it knows at once.
+	ViewDelay Duration `toml:"view_delay"`
 
 	batch batch.Policy
 	route router
