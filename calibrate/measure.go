@@ -424,10 +424,11 @@ func (o *Operator) write(w io.Writer, rows []Row) {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
-// quoted returns s as a CSV field. A line break in a word would tear the file.
+// quoted returns s as a CSV field. A line break in a word would tear the file, and a line
+// that begins like a fact or a section would be taken for one.
 func quoted(s string) string {
 	s = oneLine(s)
-	if strings.ContainsAny(s, `,"`) {
+	if strings.ContainsAny(s, `,"`) || strings.HasPrefix(s, "#") || strings.HasPrefix(s, "[") {
 		return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
 	}
 	return s

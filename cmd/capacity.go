@@ -74,7 +74,7 @@ func (a *app) capacity(ctx context.Context, args []string, f *capacityFlags) err
 		return inputErrorf("a folder of results has no capacity; want scenarios")
 	}
 	for _, s := range subjects {
-		if !s.scenario.ReportSLO().Stated() {
+		if !s.scenario.Stated() {
 			return inputErrorf("%s has no SLO to keep; want bounds, such as --set slo.tbt=100ms --set slo.ttft=2s", s.label)
 		}
 	}

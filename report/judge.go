@@ -2,9 +2,6 @@ package report
 
 import (
 	"math"
-	"time"
-
-	"orrery/sim"
 )
 
 // series fills in the run over time.
@@ -94,41 +91,34 @@ func trend(y []float64) (slope, mean float64) {
 	return sxy / sxx, mean
 }
 
-// judge compares the run with its SLO.
+// judge compares the run with its SLO, and its tiers with theirs: all of them must hold.
 func (m *Metrics) judge(r *Result) {
-	slo := m.cfg.SLO
-	if !slo.Stated() {
+	slo, tiers := m.cfg.SLO, false
+	for i := range r.Tiers {
+		tiers = tiers || r.Tiers[i].SLO != nil
+	}
+	if !slo.Stated() && !tiers {
 		return
 	}
 	q := slo.quantile()
-	res := &SLOResult{Met: true, Bounds: []Bound{}, GoodputPerS: None, GoodShare: None}
-	check := func(metric string, quantile float64, limit time.Duration, finished, cut *sim.Sketch) {
-		if limit <= 0 {
-			return
-		}
-		b := Bound{Metric: metric, Quantile: quantile, LimitS: limit.Seconds()}
-		all := both(finished, cut)
-		b.ValueS = Number(finished.Quantile(quantile) / 1e9)
-		b.WithUnfinishedS = Number(all.Quantile(quantile) / 1e9)
-		judged := b.WithUnfinishedS
-		if slo.IgnoreUnfinished {
-			judged = b.ValueS
-		}
-		// No gaps at all happen when every answer is one token: nothing is late then.
-		gapsOnly := metric == "tbt" || metric == "tpot"
-		b.Held = float64(judged) <= limit.Seconds() || !judged.Exists() && gapsOnly && m.counts.finished > 0
-		res.Met = res.Met && b.Held
-		res.Bounds = append(res.Bounds, b)
-	}
+	j := newJudgement(slo, m.counts.finished > 0)
 	f, u := &m.finished, &m.cut
-	check("ttft", q, slo.TTFT, &f.ttft, &u.ttft)
-	check("tbt", q, slo.TBT, &m.tbt, &m.openTBT)
-	check("tpot", q, slo.TPOT, &f.tpot, &u.tpot)
-	check("e2e", q, slo.E2E, &f.e2e, &u.e2e)
-	check("scheduling_delay", 0.5, slo.SchedulingDelayMedian, &f.scheduling, &u.scheduling)
-	if slo.perRequest() {
-		res.GoodputPerS = ratio(float64(m.window.met), m.span.Seconds())
-		res.GoodShare = ratio(float64(m.window.met), float64(m.window.arrived))
+	j.bound("ttft", q, slo.TTFT, &f.ttft, &u.ttft)
+	j.bound("tbt", q, slo.TBT, &m.tbt, &m.openTBT)
+	j.bound("tpot", q, slo.TPOT, &f.tpot, &u.tpot)
+	j.bound("e2e", q, slo.E2E, &f.e2e, &u.e2e)
+	j.bound("scheduling_delay", 0.5, slo.SchedulingDelayMedian, &f.scheduling, &u.scheduling)
+	for i := range r.Tiers {
+		if t := r.Tiers[i].SLO; t != nil {
+			j.result.Met = j.result.Met && t.Met
+			for _, b := range t.Bounds {
+				b.Tier = r.Tiers[i].Name
+				j.result.Bounds = append(j.result.Bounds, b)
+			}
+		}
 	}
-	r.SLO = res
+	if slo.perRequest() || tiers {
+		j.good(m.window.met, m.window.arrived, m.span)
+	}
+	r.SLO = j.result
 }

@@ -230,6 +230,9 @@ func (r *Result) sentence(worst *Bound, why string) string {
 // label names the quantity of a bound, such as "TBT p99".
 func (b *Bound) label() string {
 	name := map[string]string{"ttft": "TTFT", "tbt": "TBT", "tpot": "TPOT", "e2e": "E2E", "scheduling_delay": "scheduling delay"}[b.Metric]
+	if b.Tier != "" {
+		name = b.Tier + " " + name
+	}
 	if b.Quantile == 0.5 {
 		return "median " + name
 	}

@@ -10,6 +10,7 @@ type Config struct {
 	// Replicas describes the replicas, in order; see [Specs].
 	Replicas []ReplicaSpec
 	Classes  []ClassSpec // of images, if there are pools; see [ClassSpecs]
+	Tiers    []TierSpec  // of texts, if they are told apart
 	SLO      SLO
 	// WarmUp is the start of the measuring window, which ends with the run.
 	// Requests that arrive before it are counted but not measured: they would find
@@ -39,6 +40,7 @@ type Metrics struct {
 	openTBT  sim.Sketch // gaps that were open at the end: lower bounds
 	late     lateGaps
 	classes  []classUse
+	tiers    []tierUse
 	span     sim.Time // length of the window
 	end      sim.Time
 	lastIn   sim.Time // last arrival
@@ -93,6 +95,7 @@ func (m *Metrics) Record(r *cluster.Record) {
 				m.wasLate(u, r)
 			}
 		}
+	case cluster.Moved:
 	default:
 		m.request(r)
 	}
@@ -164,6 +167,12 @@ func (m *Metrics) Merge(o *Metrics) {
 			m.classes = append(m.classes, classUse{})
 		}
 		m.classes[i].merge(&o.classes[i])
+	}
+	for i := range o.tiers {
+		for i >= len(m.tiers) {
+			m.tiers = append(m.tiers, tierUse{})
+		}
+		m.tiers[i].merge(&o.tiers[i])
 	}
 	m.span += o.span
 	m.end = max(m.end, o.end)

@@ -9,17 +9,21 @@ import (
 
 // counts cover the whole run, so that they add up.
 type counts struct {
-	arrived, finished, rejected, unfinished int64
-	reasons                                 map[string]int64
-	preemptions, swaps                      int64
-	prompt, output, cached, recomputed      int64 // tokens, of requests that ended or were cut
-	restartedTwice                          int64 // requests pre-empted more than once
+	arrived, finished, rejected, failed, unfinished int64
+	lost, lostTokens                                int64 // replicas that requests lost, and their tokens on them
+	reasons, failures                               map[string]int64
+	preemptions, swaps                              int64
+	prompt, output, cached, recomputed              int64 // tokens, of requests that ended or were cut
+	restartedTwice                                  int64 // requests pre-empted more than once
 }
 
 func (c *counts) merge(o *counts) {
 	c.arrived += o.arrived
 	c.finished += o.finished
 	c.rejected += o.rejected
+	c.failed += o.failed
+	c.lost += o.lost
+	c.lostTokens += o.lostTokens
 	c.unfinished += o.unfinished
 	c.preemptions += o.preemptions
 	c.swaps += o.swaps
@@ -28,9 +32,19 @@ func (c *counts) merge(o *counts) {
 	c.cached += o.cached
 	c.recomputed += o.recomputed
 	c.restartedTwice += o.restartedTwice
-	for _, reason := range o.sortedReasons() {
+	for _, reason := range sorted(o.reasons) {
 		c.reject(reason, o.reasons[reason])
 	}
+	for _, reason := range sorted(o.failures) {
+		c.fail(reason, o.failures[reason])
+	}
+}
+
+func (c *counts) fail(reason string, n int64) {
+	if c.failures == nil {
+		c.failures = make(map[string]int64)
+	}
+	c.failures[reason] += n
 }
 
 func (c *counts) reject(reason string, n int64) {
@@ -40,9 +54,10 @@ func (c *counts) reject(reason string, n int64) {
 	c.reasons[reason] += n
 }
 
-func (c *counts) sortedReasons() []string {
-	names := make([]string, 0, len(c.reasons))
-	for name := range c.reasons {
+// sorted returns the reasons that were given, in alphabetical order.
+func sorted(reasons map[string]int64) []string {
+	names := make([]string, 0, len(reasons))
+	for name := range reasons {
 		names = append(names, name)
 	}
 	sort.Strings(names)
@@ -102,8 +117,11 @@ func (m *Metrics) step(t sim.Time, by int64) {
 func (m *Metrics) request(r *cluster.Record) {
 	c, w, s := &m.counts, &m.window, r.Request
 	warm := r.At >= m.cfg.WarmUp
-	if s.Class > 0 {
+	switch {
+	case s.Class > 0:
 		m.class(r)
+	case len(m.cfg.Tiers) > 0:
+		m.tier(r)
 	}
 	switch r.What {
 	case cluster.Arrived:
@@ -119,6 +137,14 @@ func (m *Metrics) request(r *cluster.Record) {
 		c.rejected++
 		c.reject(r.Reason, 1)
 		m.left(s, r.At)
+	case cluster.Failed:
+		c.failed++
+		c.fail(r.Reason, 1)
+		m.ended(s)
+		m.left(s, r.At)
+	case cluster.Lost:
+		c.lost++
+		c.lostTokens += r.N
 	case cluster.FirstToken:
 		if m.cfg.Outside {
 			m.reach(r)
@@ -151,7 +177,7 @@ func (m *Metrics) request(r *cluster.Record) {
 		}
 		if s.Arrived >= m.cfg.WarmUp {
 			w.measured++
-			if m.cfg.SLO.Met(s) {
+			if m.cfg.SLO.Met(s) && (s.Class > 0 || m.tierSpec(int(s.Tier)).SLO.Met(s)) {
 				w.met++
 			}
 			m.finished.add(s)

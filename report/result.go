@@ -55,6 +55,9 @@ type Result struct {
 	// counted in figures above, a token is a denoising step, and a block of KV cache a byte.
 	Classes []Class `json:"classes,omitempty"`
 
+	// Tiers has the service classes of texts, absent if there is but one.
+	Tiers []Tier `json:"tiers,omitempty"`
+
 	// Measurement is there if a real server was measured.
 	Measurement *Measurement `json:"measurement,omitempty"`
 
@@ -63,23 +66,28 @@ type Result struct {
 }
 
 // Requests counts requests over the whole run:
-// Arrived = Finished + Rejected + Unfinished.
+// Arrived = Finished + Rejected + Failed + Unfinished.
 type Requests struct {
 	Arrived    int64 `json:"arrived"`
 	Finished   int64 `json:"finished"`
 	Rejected   int64 `json:"rejected"`
+	Failed     int64 `json:"failed"`
 	Unfinished int64 `json:"unfinished"`
-	// RejectedBy has the rejections by reason.
+	// RejectedBy has the rejections by reason, and FailedBy the failures, absent if there
+	// are none.
 	RejectedBy []Rejection `json:"rejected_by"`
+	FailedBy   []Rejection `json:"failed_by,omitempty"`
 	// Measured counts those that arrived in the window and finished: the samples
 	// of the latencies.
 	Measured            int64 `json:"measured"`
 	Preemptions         int64 `json:"preemptions"`
 	Swaps               int64 `json:"swaps"` // those of the pre-emptions that moved the KV cache to host memory
 	PreemptedRepeatedly int64 `json:"preempted_repeatedly"`
+	// ReplicasLost counts how often a request lost its replica.
+	ReplicasLost int64 `json:"replicas_lost"`
 }
 
-// Rejection counts the rejections for one reason.
+// Rejection counts the rejections or failures for one reason.
 type Rejection struct {
 	Reason string `json:"reason"`
 	Count  int64  `json:"count"`
@@ -90,7 +98,8 @@ type Tokens struct {
 	Prompt     int64 `json:"prompt"`     // of requests whose prefill ended
 	Output     int64 `json:"output"`     // emitted
 	Cached     int64 `json:"cached"`     // prompt tokens found in the prefix cache
-	Recomputed int64 `json:"recomputed"` // computed again after pre-emptions
+	Recomputed int64 `json:"recomputed"` // computed again after pre-emptions and on another replica
+	Lost       int64 `json:"lost"`       // computed on replicas that failed
 }
 
 // Latency has the latencies of the requests that arrived in the window.
@@ -146,6 +155,7 @@ type SLOResult struct {
 // WithUnfinishedS, or by ValueS if the SLO ignores unfinished requests. A
 // bound on something that never happened does not hold if requests arrived.
 type Bound struct {
+	Tier            string  `json:"tier,omitempty"` // empty for all requests
 	Metric          string  `json:"metric"`
 	Quantile        float64 `json:"quantile"`
 	LimitS          float64 `json:"limit_s"`

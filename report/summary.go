@@ -17,14 +17,17 @@ func (m *Metrics) Summary() *Result {
 		Schema: Schema, EndS: m.end.Seconds(), WarmUpS: m.cfg.WarmUp.Seconds(), WindowS: m.span.Seconds(), Runs: m.runs,
 		Identity: Identity{Flags: []string{}, Notes: []string{}},
 		Requests: Requests{
-			Arrived: c.arrived, Finished: c.finished, Rejected: c.rejected, Unfinished: c.unfinished,
+			Arrived: c.arrived, Finished: c.finished, Rejected: c.rejected, Failed: c.failed, Unfinished: c.unfinished,
 			RejectedBy: []Rejection{}, Measured: w.measured,
-			Preemptions: c.preemptions, Swaps: c.swaps, PreemptedRepeatedly: c.restartedTwice,
+			Preemptions: c.preemptions, Swaps: c.swaps, PreemptedRepeatedly: c.restartedTwice, ReplicasLost: c.lost,
 		},
-		Tokens: Tokens{Prompt: c.prompt, Output: c.output, Cached: c.cached, Recomputed: c.recomputed},
+		Tokens: Tokens{Prompt: c.prompt, Output: c.output, Cached: c.cached, Recomputed: c.recomputed, Lost: c.lostTokens},
 	}
-	for _, reason := range c.sortedReasons() {
+	for _, reason := range sorted(c.reasons) {
 		r.Requests.RejectedBy = append(r.Requests.RejectedBy, Rejection{reason, c.reasons[reason]})
+	}
+	for _, reason := range sorted(c.failures) {
+		r.Requests.FailedBy = append(r.Requests.FailedBy, Rejection{reason, c.failures[reason]})
 	}
 	f, u := &m.finished, &m.cut
 	r.Latency = Latency{
@@ -58,6 +61,7 @@ func (m *Metrics) Summary() *Result {
 	r.Load.WaitingPeak = int64(all.queuePeak)
 	r.Iterations = iterations(&all)
 	m.byClass(r)
+	m.byTier(r)
 	m.use(r)
 	m.series(r)
 	m.growth(r)

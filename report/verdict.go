@@ -32,9 +32,16 @@ func (r *Result) Verdict() string {
 		how = "on the wall clock"
 	}
 	v.line("run", "%s %s, measured from %s", seconds(Number(r.EndS)), how, seconds(Number(r.WarmUpS)))
-	v.line("requests", "%s arrived, %s finished, %s rejected, %s unfinished", count(r.Requests.Arrived), count(r.Requests.Finished), count(r.Requests.Rejected), count(r.Requests.Unfinished))
+	failed := ""
+	if r.Requests.Failed > 0 {
+		failed = count(r.Requests.Failed) + " failed, "
+	}
+	v.line("requests", "%s arrived, %s finished, %s rejected, %s%s unfinished", count(r.Requests.Arrived), count(r.Requests.Finished), count(r.Requests.Rejected), failed, count(r.Requests.Unfinished))
 	for _, x := range r.Requests.RejectedBy {
 		v.line("", "  %s rejected: %s", count(x.Count), x.Reason)
+	}
+	for _, x := range r.Requests.FailedBy {
+		v.line("", "  %s failed: %s", count(x.Count), x.Reason)
 	}
 	t := &r.Throughput
 	if r.images() {
@@ -43,6 +50,7 @@ func (r *Result) Verdict() string {
 		v.line("rates", "%s req/s in, %s req/s out, %s output tok/s, %s tok/s in all", figure(t.ArrivedPerS), figure(t.RequestsPerS), figure(t.OutputTokensPerS), figure(t.TotalTokensPerS))
 	}
 	v.classes(r)
+	v.tiers(r)
 	v.blank()
 	v.latencies(r)
 	v.blank()

@@ -39,7 +39,8 @@ func (s *Scenario) Build(seed uint64) (*Experiment, error) {
 	}
 	e := &Experiment{
 		Config: cluster.Config{
-			Source:  s.mix(source, seed),
+			Source:  s.mix(s.tier(source, seed), seed),
+			Tiers:   s.clusterTiers(),
 			Until:   sim.Time(s.Run.Until),
 			LateGap: time.Duration(s.SLO.TBT),
 		},
@@ -51,9 +52,17 @@ func (s *Scenario) Build(seed uint64) (*Experiment, error) {
 	}
 	var doubts []string
 	if s.text {
-		if doubts, err = s.buildReplicas(e, seed); err != nil {
-			return nil, err
-		}
+		e.Config.Router = s.Policy.route.policy(sim.Stream(seed, "route"))
+		e.Config.ViewDelay = time.Duration(s.Policy.ViewDelay)
+	}
+	switch {
+	case len(s.Groups) > 0:
+		doubts, err = s.buildGroups(e)
+	case s.text:
+		e.Config.Replicas, doubts, err = s.replicas()
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := s.buildPools(e, seed); err != nil {
 		return nil, err
@@ -63,27 +72,25 @@ func (s *Scenario) Build(seed uint64) (*Experiment, error) {
 	return e, nil
 }
 
-// buildReplicas adds the replicas that serve text to the experiment of one run.
-func (s *Scenario) buildReplicas(e *Experiment, seed uint64) (doubts []string, err error) {
+// replicas returns the replicas that serve text, for one run.
+func (s *Scenario) replicas() (list []cluster.ReplicaConfig, doubts []string, err error) {
 	cost, doubts, err := s.Cost.part.model(s)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.Name, err)
+		return nil, nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
-	e.Config.Router = s.Policy.route.policy(sim.Stream(seed, "route"))
-	e.Config.ViewDelay = time.Duration(s.Policy.ViewDelay)
 	replica := cluster.ReplicaConfig{
 		Cost: cost, MaxLen: s.Model.MaxLen, Blocks: s.blocks, BlockTokens: s.Hardware.BlockTokens,
-		PrefixCache: s.Policy.PrefixCache, BlockBytes: s.blockBytes(),
+		PrefixCache: s.Policy.PrefixCache, BlockBytes: s.blockBytes(), Devices: s.Hardware.Tensor * s.Hardware.Pipeline,
 	}
 	if replica.BlockBytes > 0 {
 		replica.HostBlocks = int64(s.Hardware.SwapGiB*(1<<30)) / replica.BlockBytes
 	}
-	e.Config.Replicas = make([]cluster.ReplicaConfig, s.Hardware.Replicas)
-	for i := range e.Config.Replicas {
+	list = make([]cluster.ReplicaConfig, s.Hardware.Replicas)
+	for i := range list {
 		replica.Policy = s.newPolicy()
-		e.Config.Replicas[i] = replica // one cost model for all: a run is one goroutine
+		list[i] = replica // one cost model for all: a run is one goroutine
 	}
-	return doubts, nil
+	return list, doubts, nil
 }
 
 // newPolicy returns a fresh batch policy with the scenario's settings.
@@ -108,7 +115,7 @@ func (s *Scenario) ReportSLO() report.SLO {
 // trial builds the experiment once, so that what only the packages below can tell is
 // found when the scenario is loaded.
 func (c *checker) trial(s *Scenario) {
-	if s.text {
+	if s.text && len(s.Groups) == 0 {
 		if _, _, err := s.Cost.part.model(s); err != nil {
 			c.in("hardware").wrap("link", err)
 			return
@@ -160,6 +167,9 @@ func (s *Scenario) deviceText() string {
 	h := &s.Hardware
 	if !s.text {
 		return s.poolsText()
+	}
+	if len(s.Groups) > 0 {
+		return s.groupsText() + s.poolsBeside()
 	}
 	if h.Device == "" {
 		return plural(h.Replicas, "replica") + s.poolsBeside()
@@ -236,8 +246,11 @@ func plural(n int, noun string) string {
 
 // policyText names the policies with their settings.
 func (s *Scenario) policyText() string {
-	if !s.text {
+	switch {
+	case !s.text:
 		return s.poolPolicies()
+	case len(s.Groups) > 0:
+		return s.groupPolicies()
 	}
 	text := fmt.Sprintf("%s (%s)", s.Policy.Batch, settingsText(s.Policy.batch))
 	if s.Policy.PrefixCache {

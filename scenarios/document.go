@@ -38,6 +38,7 @@ const (
 	fromFile    origin = iota // the scenario itself
 	fromCaller                // an override, as --set
 	fromVariant               // a variant of [compare]
+	fromGroup                 // a group's own section
 )
 
 // parse reads a TOML document. The name stands in messages.

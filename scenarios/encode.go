@@ -48,14 +48,22 @@ type list struct {
 
 // lists returns the arrays of tables in the order in which they are written.
 func (s *Scenario) lists() []list {
-	classes, pools := list{name: "class"}, list{name: "pool"}
+	groups, tiers, classes, pools := list{name: "group"}, list{name: "tier"}, list{name: "class"}, list{name: "pool"}
+	for i := range s.Groups {
+		g := s.Groups[i]
+		g.resolvedKeys()
+		groups.elements = append(groups.elements, []any{&g})
+	}
+	for i := range s.Tiers {
+		tiers.elements = append(tiers.elements, []any{&s.Tiers[i]})
+	}
 	for i := range s.Classes {
 		classes.elements = append(classes.elements, []any{&s.Classes[i]})
 	}
 	for i := range s.Pools {
 		pools.elements = append(pools.elements, []any{&s.Pools[i], s.Pools[i].policy})
 	}
-	return []list{classes, pools}
+	return []list{groups, tiers, classes, pools}
 }
 
 // valueText returns a value in TOML. Elements of an array of tables are separated

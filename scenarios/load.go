@@ -124,12 +124,19 @@ func resolve(doc *document) (*Scenario, error) {
 	if err := d.err(); err != nil {
 		return nil, err
 	}
+	for i := range s.Groups {
+		s.Groups[i].defaults()
+	}
 	c := &checker{d: d, s: s}
 	s.text = len(s.Pools)+len(s.Classes) == 0 || d.has("model") || d.has("hardware")
-	if s.text {
+	switch {
+	case len(s.Groups) > 0:
+		s.text = true
+		c.groups(s)
+	case s.text:
 		c.machine(s)
 		d.policy(s)
-	} else {
+	default:
 		c.noText()
 	}
 	d.traffic(s)
@@ -137,14 +144,15 @@ func resolve(doc *document) (*Scenario, error) {
 		return nil, err
 	}
 	c.maxLen = s.Model.MaxLen
-	if s.text {
+	if s.text && len(s.Groups) == 0 {
 		c.in("cost").cost(s)
 	}
 	s.Traffic.part.check(c.in("traffic"))
 	c.checkRest(s)
 	c.classes(s)
 	c.pools(s)
-	if s.text {
+	c.tiers(s)
+	if s.text && len(s.Groups) == 0 {
 		c.memory(s)
 	}
 	if err := d.err(); err != nil {

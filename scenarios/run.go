@@ -60,7 +60,7 @@ func measure(ctx context.Context, s *Scenario, seed uint64, o Options) (*report.
 	id := e.Identity
 	id.Version = Version()
 	id.RunID = s.RunID(seed)
-	m := report.NewMetrics(report.Config{Replicas: e.Specs, Classes: report.ClassSpecs(e.Config.Classes), SLO: e.SLO, WarmUp: e.WarmUp})
+	m := report.NewMetrics(report.Config{Replicas: e.Specs, Classes: report.ClassSpecs(e.Config.Classes), Tiers: s.reportTiers(), SLO: e.SLO, WarmUp: e.WarmUp})
 	record := []cluster.Recorder{m}
 	var laws *report.Laws
 	if !o.NoLaws {
@@ -91,8 +91,8 @@ func measure(ctx context.Context, s *Scenario, seed uint64, o Options) (*report.
 	m.Close(outcome.End)
 	id.Partial = outcome.Stopped
 	if s.text {
-		if c, ok := e.Config.Replicas[0].Cost.(interface{ Extrapolated() int64 }); ok && c.Extrapolated() > 0 {
-			id.Flags = append(id.Flags, strconv.FormatInt(c.Extrapolated(), 10)+" look-ups of costs went beyond the measured tables")
+		if n := extrapolated(e.Config.Replicas); n > 0 {
+			id.Flags = append(id.Flags, strconv.FormatInt(n, 10)+" look-ups of costs went beyond the measured tables")
 		}
 	}
 	if o.Fingerprint {
@@ -104,6 +104,22 @@ func measure(ctx context.Context, s *Scenario, seed uint64, o Options) (*report.
 		}
 	}
 	return m, outcome, id, nil
+}
+
+// extrapolated counts look-ups of costs beyond measured tables. Replicas of a group
+// share their tables.
+func extrapolated(replicas []cluster.ReplicaConfig) int64 {
+	sum, group := int64(0), int32(-1)
+	for i := range replicas {
+		if replicas[i].Group == group {
+			continue
+		}
+		group = replicas[i].Group
+		if c, ok := replicas[i].Cost.(interface{ Extrapolated() int64 }); ok {
+			sum += c.Extrapolated()
+		}
+	}
+	return sum
 }
 
 // BrokenLaw says that a run broke a law that every run must obey. It carries what is

@@ -31,6 +31,8 @@ type Scenario struct {
 	Compare  Compare   `toml:"compare"`
 	Capacity Capacity  `toml:"capacity"`
 	Fleet    Fleet     `toml:"fleet"`
+	Groups   []Group   `toml:"group"` // of replicas, where they are not all alike
+	Tiers    []Tier    `toml:"tier"`  // service classes of texts
 	Classes  []Class   `toml:"class"` // of images and clips
 	Pools    []Pool    `toml:"pool"`  // of devices that make them
 
