@@ -79,4 +79,9 @@ func BenchmarkRun100k(b *testing.B)      { benchmarkRun(b, 1, 100_000, false) }
 func BenchmarkRun1M(b *testing.B)        { benchmarkRun(b, 1, 1_000_000, false) }
 func BenchmarkRun10M(b *testing.B)       { benchmarkRun(b, 1, 10_000_000, false) }
 func BenchmarkMillionOn100(b *testing.B) { benchmarkRun(b, 100, 1_000_000, false) }
-func BenchmarkRun10kNoLaws(b *testing.B) { benchmarkRun(b, 1, 10_000, true) }
+func BenchmarkMillionOn1k(b *testing.B)  { benchmarkRun(b, 1000, 1_000_000, false) }
+func BenchmarkMillionOn10k(b *testing.B) { benchmarkRun(b, 10_000, 1_000_000, false) }
+
+// BenchmarkTenMillionOn10k takes some minutes.
+func BenchmarkTenMillionOn10k(b *testing.B) { benchmarkRun(b, 10_000, 10_000_000, false) }
+func BenchmarkRun10kNoLaws(b *testing.B)    { benchmarkRun(b, 1, 10_000, true) }

@@ -1,5 +1,14 @@
-// Package route decides which replica serves a request. The policies are all in
-// this file; [Policy] is the one interface.
+// Package route decides which replica serves a request.
+//
+// Start at [Policy] and [Replica]: what a router is asked, and what it may know. A
+// router that is a plain struct looks at all replicas for every request, which is
+// easy to read and quick for some dozens; where there may be thousands it has an equal
+// that keeps an index (see [Indexer]). What is told to routers beyond the request is in
+// watch.go, and the guess at the length of answers in predict.go.
+//
+// Least picks by load, PowerOf by the load of a few that it draws, [SharedQueue] keeps
+// requests back, [PrefixAffinity] goes where the prompt's beginning is cached, and
+// [Weighted] adds up scores of all of these.
 package route
 
 import (
@@ -12,12 +21,12 @@ import (
 // Replica is what a router may know of a replica.
 type Replica struct {
 	Outstanding int32 // requests routed to it and not ended
-	Queued      int32 // those of them that it had not admitted when it last told
+	Queued      int32 // those of them that it has not admitted, for a router that wants reports
 	Group       int32 // index of the group that it belongs to
 	Ready       bool  // takes new requests; one that is not must not be chosen
 	Tokens      int64 // prompt tokens of the outstanding requests
-	Work        int64 // tokens that they are predicted to take, prompts and answers
-	KVUsed      int64 // KV blocks held when it last told
+	Work        int64 // tokens that they are predicted to take: prompts not yet computed, and answers
+	KVUsed      int64 // KV blocks held, for a router that wants reports
 	KVBlocks    int64 // all its KV blocks
 }
 
@@ -45,78 +54,12 @@ func (p *RoundRobin) Route(_ sim.Time, _ *workloads.Request, replicas []Replica)
 	return -1
 }
 
-// Random picks a replica uniformly.
+// Random picks a ready replica uniformly.
 type Random struct{ Rand *rand.Rand }
 
 // Route implements [Policy].
 func (p *Random) Route(_ sim.Time, _ *workloads.Request, replicas []Replica) int {
-	i := p.Rand.IntN(len(replicas))
-	if replicas[i].Ready {
-		return i
-	}
-	// The draw fell on one that is not there: another draw, among those that are.
-	ready := 0
-	for k := range replicas {
-		if replicas[k].Ready {
-			ready++
-		}
-	}
-	if ready == 0 {
-		return -1
-	}
-	return nth(replicas, p.Rand.IntN(ready))
-}
-
-// nth returns the index of the n-th ready replica, from 0.
-func nth(replicas []Replica, n int) int {
-	for i := range replicas {
-		if !replicas[i].Ready {
-			continue
-		}
-		if n == 0 {
-			return i
-		}
-		n--
-	}
-	return -1
-}
-
-// LeastOutstanding picks the replica with the fewest unfinished requests, waiting
-// and running alike, the lowest index among equals.
-type LeastOutstanding struct{}
-
-// Route implements [Policy].
-func (LeastOutstanding) Route(_ sim.Time, _ *workloads.Request, replicas []Replica) int {
-	best := -1
-	for i := range replicas {
-		if replicas[i].Ready && (best < 0 || replicas[i].Outstanding < replicas[best].Outstanding) {
-			best = i
-		}
-	}
-	return best
-}
-
-// PowerOfTwo draws two different replicas and picks the one with fewer unfinished
-// requests (Mitzenmacher, 2001).
-type PowerOfTwo struct{ Rand *rand.Rand }
-
-// Route implements [Policy].
-func (p *PowerOfTwo) Route(_ sim.Time, _ *workloads.Request, replicas []Replica) int {
-	n := len(replicas)
-	if n == 1 {
-		return LeastOutstanding{}.Route(0, nil, replicas)
-	}
-	i, j := p.Rand.IntN(n), p.Rand.IntN(n-1)
-	if j >= i {
-		j++
-	}
-	switch {
-	case !replicas[i].Ready && !replicas[j].Ready:
-		return LeastOutstanding{}.Route(0, nil, replicas)
-	case !replicas[i].Ready || replicas[j].Ready && replicas[j].Outstanding < replicas[i].Outstanding:
-		return j
-	}
-	return i
+	return draw(p.Rand, replicas, nil)
 }
 
 // SharedQueue keeps requests in one queue at the gateway and gives the oldest to
@@ -128,9 +71,25 @@ type SharedQueue struct {
 
 // Route implements [Policy].
 func (p SharedQueue) Route(now sim.Time, r *workloads.Request, replicas []Replica) int {
-	i := LeastOutstanding{}.Route(now, r, replicas)
+	return p.bound(LeastOutstanding{}.Route(now, r, replicas), replicas)
+}
+
+// bound returns the least loaded replica i if it has a slot, else -1.
+func (p SharedQueue) bound(i int, replicas []Replica) int {
 	if i < 0 || replicas[i].Outstanding >= p.Slots {
 		return -1
 	}
 	return i
+}
+
+// Indexed implements [Indexer].
+func (p SharedQueue) Indexed() Policy { return &indexedQueue{p, indexedLeast{}} }
+
+type indexedQueue struct {
+	SharedQueue
+	indexedLeast
+}
+
+func (p *indexedQueue) Route(now sim.Time, r *workloads.Request, replicas []Replica) int {
+	return p.bound(p.indexedLeast.Route(now, r, replicas), replicas)
 }
