@@ -30,6 +30,11 @@ type Config struct {
 	Source    workloads.Source
 	Record    []Recorder
 
+	Faults     Faults // nil for none
+	Retry      Retry  // what becomes of requests that have lost their replica
+	MaxRetries int    // after which such a request fails, 0 for no limit
+	Scalers    []Scaler
+
 	Requests int64    // stop accepting after this many requests, 0 for no limit
 	Until    sim.Time // cut the run at this time, 0 for when all requests have ended
 	// LateGap is the gap between two tokens of a request above which the gap is
@@ -76,6 +81,9 @@ type ReplicaConfig struct {
 	// Devices is the number of devices that one replica takes, tensor by pipeline degree;
 	// 0 counts as 1.
 	Devices int
+	Nodes   []int32       // on which it has devices, each once
+	StartUp time.Duration // from having its devices to serving
+	Off     bool          // has no devices when the run begins
 }
 
 // Group is a set of like replicas.
@@ -113,6 +121,7 @@ type Outcome struct {
 	Arrived  int64
 	Finished int64
 	Rejected int64
+	Failed   int64
 	// Unfinished counts requests under way when the run ended.
 	Unfinished int64
 	// Stopped tells that the context ended the run while requests were under way or
@@ -136,9 +145,13 @@ type Cluster struct {
 
 	arrive, finish, decide, release sim.Action
 	rouse, made                     sim.Action // of pools and their devices
+	serve, repair, strike           sim.Action // of the life of replicas, see life.go
+	recover, reclaim, scale         sim.Action
 
 	nextArrival sim.Time
 	gateway     []Served // requests that the router keeps back, oldest first
+	strays      []Served // requests that have just lost their replicas
+	coming      Fault    // the next one
 	releasing   bool     // the router is about to be asked again
 	out         Outcome
 	rec         Record      // reused for every record
@@ -168,6 +181,7 @@ func (c *Cluster) run() (Outcome, error) {
 			return Outcome{}, fmt.Errorf("replica %d: an executor works on the wall clock; want Live, not Run", i)
 		}
 	}
+	c.initLife()
 	c.scheduleArrival()
 	c.engine.Run(c.until())
 	return c.close(c.until())
@@ -204,6 +218,15 @@ func newCluster(cfg Config) (*Cluster, error) {
 		}
 	}
 	c.view.init(c)
+	c.serve = c.engine.On(sim.Arrive, "serve", c.onServe)
+	c.repair = c.engine.On(sim.Arrive, "repair", c.onRepair)
+	c.strike = c.engine.On(sim.Arrive, "strike", c.onStrike)
+	c.recover = c.engine.On(sim.Arrive, "recover", c.onRecover)
+	c.reclaim = c.engine.On(sim.Arrive, "reclaim", c.onReclaim)
+	c.scale = c.engine.On(sim.Decide, "scale", c.onScale)
+	if err := c.checkLife(); err != nil {
+		return nil, err
+	}
 	c.made = c.engine.On(sim.Finish, "made", c.onMade)
 	c.rouse = c.engine.On(sim.Decide, "rouse", c.onRouse)
 	if err := c.initPools(); err != nil {
@@ -272,7 +295,7 @@ func (c *Cluster) halt() {
 
 func (c *Cluster) tell(now sim.Time) {
 	if c.cfg.Progress != nil {
-		c.cfg.Progress(now, c.out.Arrived, c.out.Finished+c.out.Rejected)
+		c.cfg.Progress(now, c.out.Arrived, c.out.Finished+c.out.Rejected+c.out.Failed)
 	}
 }
 
@@ -289,6 +312,7 @@ func (c *Cluster) admit(now sim.Time, served *Served) {
 	}
 	if len(c.gateway) > 0 || !c.route(now, served) {
 		c.gateway = append(c.gateway, *served)
+		c.giveUp(now)
 	}
 }
 
@@ -302,6 +326,10 @@ func (c *Cluster) route(now sim.Time, served *Served) bool {
 	r := &c.replicas[i]
 	served.Replica = int32(i)
 	if reason := r.refuse(req); reason != "" {
+		if served.Retries > 0 {
+			c.fail(now, served, reason)
+			return true
+		}
 		c.out.Rejected++
 		c.record(Record{What: Rejected, At: now, Replica: int32(i), Request: served, Reason: reason})
 		c.ended(req, now)
@@ -365,7 +393,7 @@ func (c *Cluster) record(r Record) {
 
 // close ends the run at its last event or its cut.
 func (c *Cluster) close(until sim.Time) (Outcome, error) {
-	if c.engine.Pending() > c.view.pending() && !c.halted && c.fault == nil {
+	if _, more := c.cfg.Source.Peek(); !c.halted && c.fault == nil && c.engine.Pending() > 0 && (c.inSystem() > 0 || more && !c.full()) {
 		c.out.End = until
 	}
 	stalled := false

@@ -76,6 +76,7 @@ func Live(ctx context.Context, cfg Config) (Outcome, error) {
 	defer context.AfterFunc(ctx, func() { c.stop.Store(true) })()
 	inner, cancel := context.WithCancel(ctx)
 	c.live = &liveRun{ctx: inner}
+	c.initLife()
 	c.scheduleArrival()
 	c.engine.Live(ctx, c.until())
 	cancel()

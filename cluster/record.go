@@ -25,7 +25,7 @@ const (
 	Iterated               // an iteration ended at At; Iteration describes it
 	Lost                   // Request lost Replica and the N tokens that were computed there; it goes back to the gateway, or fails
 	Failed                 // Request ended without success; Reason says why
-	Moved                  // Replica is in State from At on
+	Moved                  // Replica is in State from At on; N is 1000 times how long everything takes, if it is slow or has just been
 	Sent                   // the KV cache of Request, N bytes, begins to leave Replica for another
 	Received               // it has arrived on Replica, which goes on with Request
 	numWhat
@@ -76,6 +76,7 @@ type Served struct {
 	Preemptions int32
 	LateGaps    int32 // gaps between tokens longer than Config.LateGap
 	Retries     int32 // replicas lost
+	lost        int32 // tokens that were computed on the last of them
 	// Rung is the alternative of its class that a request of a pool runs. Output is then
 	// what that takes, together with alternatives it has been through.
 	Rung int32

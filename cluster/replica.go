@@ -42,8 +42,16 @@ type replica struct {
 	iteration int64
 	ahead     hwmodel.Batch // scratch for pricing stretches
 	worker    *worker       // runs the iterations, nil if they are priced
-	toldQueue int32         // length of the queue as the router will know it
-	toldKV    int64         // KV blocks held, likewise
+	state     State
+	upAt      sim.Time      // when it serves, if it starts, or starts, if it is down
+	paceAt    sim.Time      // when its slow time ends
+	lostAt    sim.Time      // when it will be reclaimed,
+	lostFor   time.Duration // and for how long
+	gone      bool          // down for good
+	startUp   time.Duration
+	slowness  float64 // all takes so many times as long
+	toldQueue int32   // length of the queue as the router will know it
+	toldKV    int64   // KV blocks held, likewise
 }
 
 // microBatch is one planned iteration, or a stretch of equal ones, on its way
@@ -93,6 +101,7 @@ func (r *replica) init(c *Cluster, index int32, cfg *ReplicaConfig) error {
 		queue: newList(), held: newList(), swapped: newList(),
 		flights:   make([]microBatch, cfg.stages()),
 		stageFree: make([]sim.Time, cfg.stages()),
+		startUp:   cfg.StartUp, slowness: 1, upAt: Never, paceAt: Never, lostAt: Never,
 	}
 	r.plan.r = r
 	if cfg.Executor != nil {
@@ -151,8 +160,9 @@ func (r *replica) submit(now sim.Time, s *Served) {
 	q := &r.seqs[i]
 	epoch, names := q.epoch, q.names
 	*q = sequence{out: *s, epoch: epoch, names: names[:0], Seq: batch.Seq{
-		ID: s.ID, Arrived: s.Arrived, Tenant: s.Tenant, Turn: s.Turn, Prompt: s.Request.Prompt, Slot: i,
-	}}
+		ID: s.ID, Arrived: s.Arrived, Tenant: s.Tenant, Turn: s.Turn, Slot: i,
+		Prompt: s.Request.Prompt + s.Emitted, Generated: s.Emitted, Restarts: s.Retries,
+	}, lost: s.lost}
 	r.queue.pushBack(r.seqs, i)
 	if r.flying > 0 && len(r.flights) == 1 {
 		r.cut(now)
@@ -229,7 +239,7 @@ func (r *replica) launch(m *microBatch) {
 // price returns when an iteration that starts at start does what.
 func (r *replica) price(start sim.Time, b *hwmodel.Batch) step {
 	host, overlapped := r.cost.Host(b)
-	device := r.cost.Stage(0, b)
+	device := r.paced(r.cost.Stage(0, b))
 	if overlapped {
 		return step{end: start.Add(max(host, device)), host: host, device: start, done: start.Add(device)}
 	}
@@ -270,7 +280,7 @@ func (r *replica) launchPipelined(m *microBatch) {
 	}
 	for s := range r.stageFree {
 		start := max(ready, r.stageFree[s])
-		end := start.Add(r.cost.Stage(s, &it.Batch))
+		end := start.Add(r.paced(r.cost.Stage(s, &it.Batch)))
 		it.Stages = append(it.Stages, Span{start, end})
 		r.stageFree[s] = end
 		ready = end.Add(send)
@@ -302,6 +312,7 @@ func (r *replica) complete(now sim.Time) {
 	r.first = (r.first + 1) % len(r.flights)
 	r.flying--
 	r.wake(now)
+	r.rest(now)
 }
 
 // settle applies the iterations of an unfinished stretch that had ended at now.

@@ -143,15 +143,6 @@ func (v *view) ready(i int32, yes bool) {
 	}
 }
 
-// pending returns how many events of the engine are of the router's hearing alone: with
-// nothing else to come, they would change nothing.
-func (v *view) pending() int {
-	if v.mail.n == 0 || len(v.c.gateway) > 0 {
-		return 0
-	}
-	return 1
-}
-
 // tell sends a message to the router.
 func (v *view) tell(now sim.Time, m message) {
 	if v.delay == 0 {

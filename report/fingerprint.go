@@ -45,7 +45,7 @@ func (f *Fingerprint) Record(r *cluster.Record) {
 			f.floors = append(f.floors, 0)
 		}
 		c = &f.floors[i]
-		if r.What == cluster.Routed || r.What == cluster.Rejected {
+		if r.What == cluster.Routed || r.What == cluster.Rejected || r.What == cluster.Moved {
 			c = &f.doors[i]
 		}
 	}
@@ -54,6 +54,9 @@ func (f *Fingerprint) Record(r *cluster.Record) {
 		swap = 1
 	}
 	c.add(uint64(r.What)<<1|swap, uint64(r.At), uint64(r.N), uint64(r.Gap))
+	if r.What == cluster.Moved {
+		c.add(uint64(r.State))
+	}
 	for i := 0; i < len(r.Reason); i++ {
 		c.add(uint64(r.Reason[i]))
 	}
@@ -65,6 +68,9 @@ func (f *Fingerprint) Record(r *cluster.Record) {
 		}
 		if s.Class > 0 {
 			c.add(pair(s.Class, s.Rung))
+		}
+		if s.Tier > 0 || s.Adapter > 0 || s.Retries > 0 {
+			c.add(pair(s.Tier, s.Adapter), uint64(s.Retries))
 		}
 	}
 	if it := r.Iteration; it != nil {

@@ -18,7 +18,8 @@ import (
 //     exceeds wall time;
 //   - limits: KV blocks, sequences and iterations stay within the [ReplicaSpec];
 //   - life: arrived, routed, scheduled, first token, finished, in this order,
-//     with exactly one end;
+//     with exactly one end; a request that loses its replica is routed anew, and goes on;
+//   - replicas: they start before they serve, and only those that have devices work;
 //   - conservation: computed = prompts - cached + decodes + recomputed; emitted =
 //     asked; no KV block is held at the end; Little's law;
 //   - images: steps run = steps that requests got = those of the alternatives taken,
@@ -39,13 +40,13 @@ type Laws struct {
 	live     map[int64]life
 	prefills bool // first tokens come with the prefill
 
-	arrived, finished, rejected, unfinished int64
-	accounted, uncertain                    int64 // tokens that finished and cut requests account for
-	asked                                   int64 // tokens that they emitted
-	computed, emitted                       int64 // tokens by iterations and emissions
-	area, sojourn                           int64 // request-ns by the level, and by the requests; both wrap alike
-	level                                   int64
-	since                                   sim.Time
+	arrived, finished, rejected, failed, unfinished int64
+	accounted, uncertain                            int64 // tokens that finished and cut requests account for
+	asked                                           int64 // tokens that they emitted
+	computed, emitted                               int64 // tokens by iterations and emissions
+	area, sojourn                                   int64 // request-ns by the level, and by the requests; both wrap alike
+	level                                           int64
+	since                                           sim.Time
 }
 
 // lawful is the state of one replica.
@@ -57,12 +58,15 @@ type lawful struct {
 	busy       []time.Duration // total
 	held       int64           // requests routed here and not ended
 	kv         int64           // in use at the last decision
+	state      cluster.State
+	moved      sim.Time // when it came into it
 }
 
 // life is how far a request has come.
 type life struct {
 	stage   cluster.What
-	replica int32
+	replica int32 // that it is on, -1 for none
+	lost    bool  // its replica, and has no other yet
 }
 
 // maxBroken bounds the violations that are kept in words.
@@ -103,7 +107,12 @@ func (l *Laws) Err() error {
 // Record checks one entry of the log.
 func (l *Laws) Record(r *cluster.Record) {
 	l.records++
-	if r.What != cluster.Iterated && r.What != cluster.Emitted {
+	switch r.What {
+	case cluster.Iterated, cluster.Emitted:
+	case cluster.Moved:
+		l.moved(r)
+		return
+	default:
 		l.request(r)
 	}
 	switch r.What {
@@ -169,6 +178,9 @@ func (l *Laws) iteration(p *lawful, r *cluster.Record) {
 	}
 	tokens := b.Tokens()
 	l.computed += int64(tokens)
+	if !p.state.Provisioned() && it.End > p.moved {
+		l.breaks(r, "works, but is %v since %v", p.state, p.moved)
+	}
 	switch {
 	case tokens < 1 || b.Decodes < 0 || b.ChunkTokens < b.Chunks:
 		l.breaks(r, "batch of %d decodes and %d chunks with %d tokens", b.Decodes, b.Chunks, b.ChunkTokens)
@@ -242,8 +254,8 @@ func (l *Laws) Close(end sim.Time, kvUsed int64) error {
 			l.breaks(nil, "replica %d has records at %v after the end at %v", i, p.at, end)
 		}
 	}
-	if n := l.arrived - l.finished - l.rejected - l.unfinished; n != 0 || len(l.live) != 0 {
-		l.breaks(nil, "of %d requests %d finished, %d were rejected and %d are unfinished; %d are still live", l.arrived, l.finished, l.rejected, l.unfinished, len(l.live))
+	if n := l.arrived - l.finished - l.rejected - l.failed - l.unfinished; n != 0 || len(l.live) != 0 {
+		l.breaks(nil, "of %d requests %d finished, %d were rejected, %d failed and %d are unfinished; %d are still live", l.arrived, l.finished, l.rejected, l.failed, l.unfinished, len(l.live))
 	}
 	if l.unfinished == 0 && kvUsed > 0 {
 		l.breaks(nil, "%d KV blocks are in use although no request is", kvUsed)

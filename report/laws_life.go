@@ -42,7 +42,7 @@ func (l *Laws) request(r *cluster.Record) {
 		l.live[s.ID] = q
 		return
 	}
-	if q.replica >= 0 && q.replica != r.Replica {
+	if q.replica >= 0 && q.replica != r.Replica && r.What != cluster.Failed {
 		l.breaks(r, "was routed to replica %d", q.replica)
 	}
 	want := func(stages ...cluster.What) {
@@ -55,9 +55,33 @@ func (l *Laws) request(r *cluster.Record) {
 	}
 	switch r.What {
 	case cluster.Routed:
-		want(cluster.Arrived)
-		q.replica = r.Replica
+		if !q.lost {
+			want(cluster.Arrived)
+		}
+		if p := l.replica(r.Replica); p.state != cluster.Up {
+			l.breaks(r, "the replica is %v", p.state)
+		}
+		q.lost, q.replica = false, r.Replica
 		l.replica(r.Replica).held++
+		if q.stage != cluster.Arrived {
+			l.live[s.ID] = q // goes on from where it was
+			return
+		}
+	case cluster.Lost:
+		want(cluster.Routed, cluster.Scheduled, cluster.FirstToken)
+		if r.N < 0 || s.Retries < 1 {
+			l.breaks(r, "%d tokens lost with replica number %d", r.N, s.Retries)
+		}
+		l.replica(r.Replica).held--
+		q.lost, q.replica = true, -1
+		l.live[s.ID] = q
+		return
+	case cluster.Failed:
+		if r.Reason == "" {
+			l.breaks(r, "gives no reason")
+		}
+		l.fail(r)
+		return
 	case cluster.Rejected:
 		want(cluster.Arrived)
 		if r.Reason == "" {
@@ -138,6 +162,46 @@ func (l *Laws) cut(r *cluster.Record) {
 		l.uncertain += int64(s.Prompt-s.Cached) + int64(s.Emitted) + max(int64(s.Recomputed), 0)
 	}
 	l.end(r)
+}
+
+// fail checks a request that ended without success. All that was computed of it was lost
+// with its replicas, and counted then; what the prefix cache gave was not computed.
+func (l *Laws) fail(r *cluster.Record) {
+	s := r.Request
+	if s.Emitted >= s.Output {
+		l.breaks(r, "emitted %d of %d tokens", s.Emitted, s.Output)
+	}
+	l.failed++
+	l.asked += int64(s.Emitted)
+	l.accounted += int64(s.Recomputed) - int64(s.Cached)
+	l.end(r)
+}
+
+// moved checks that a replica comes into a state from one that leads to it.
+func (l *Laws) moved(r *cluster.Record) {
+	p := l.replica(r.Replica)
+	from, to := p.state, r.State
+	ok := false
+	switch to {
+	case cluster.Up:
+		ok = from == cluster.Starting
+	case cluster.Starting:
+		ok = from == cluster.Off || from == cluster.Down
+	case cluster.Draining:
+		ok = from == cluster.Up
+	case cluster.Off:
+		ok = from == cluster.Starting || from == cluster.Draining || r.At == 0
+	case cluster.Down:
+		ok = true
+	}
+	ok = ok || from == to && r.N > 0 // its pace has changed
+	if !ok || r.At < p.moved {
+		l.breaks(r, "comes to be %v from %v since %v", to, from, p.moved)
+	}
+	if (to == cluster.Off || to == cluster.Down) && p.held != 0 {
+		l.breaks(r, "is %v with %d requests", to, p.held)
+	}
+	p.state, p.moved = to, r.At
 }
 
 // end takes a request out of the system.
