@@ -114,6 +114,8 @@ type toy struct {
 	until    sim.Time
 	late     time.Duration
 	mode     cluster.Emission
+	faults   uint64 // seed of random faults, 0 for none
+	retry    cluster.Retry
 }
 
 type toyCost struct{ stages, slowest int }
@@ -160,7 +162,13 @@ func traffic(n int, rate float64, seed uint64) list {
 }
 
 func (y toy) config(l list, recorders ...cluster.Recorder) cluster.Config {
-	cfg := cluster.Config{Source: &l, Record: recorders, LateGap: y.late, Step: y.step, Until: y.until, FirstToken: y.mode}
+	cfg := cluster.Config{Source: &l, Record: recorders, LateGap: y.late, Step: y.step, Until: y.until, FirstToken: y.mode, Retry: y.retry}
+	if y.faults > 0 {
+		hazard := func(kind cluster.FaultKind, mean time.Duration) cluster.Hazard {
+			return cluster.Hazard{Kind: kind, N: int32(max(y.replicas, 1)), Mean: mean, For: 30 * time.Millisecond, Factor: 3, Notice: 20 * time.Millisecond, Rand: sim.Stream(y.faults, kind.String())}
+		}
+		cfg.Faults = cluster.NewChance(hazard(cluster.Crash, 200*time.Millisecond), hazard(cluster.Slow, time.Second), hazard(cluster.Reclaim, time.Second))
+	}
 	for range max(y.replicas, 1) {
 		cfg.Replicas = append(cfg.Replicas, cluster.ReplicaConfig{
 			Policy: y.policy(), Cost: toyCost{max(y.stages, 1), y.slowest}, MaxLen: 4096, Blocks: y.blocks, BlockTokens: 16, HostBlocks: 200, BlockBytes: 1,

@@ -30,6 +30,8 @@ func TestAnyRun(t *testing.T) {
 			until:    sim.Time(rapid.Int64Range(0, int64(3*time.Second)).Draw(t, "until")),
 			late:     time.Duration(rapid.Int64Range(0, int64(10*time.Millisecond)).Draw(t, "late")),
 			mode:     rapid.SampledFrom([]cluster.Emission{cluster.WithPrefill, cluster.WithDecode}).Draw(t, "first token"),
+			faults:   rapid.Uint64Range(0, 3).Draw(t, "faults"),
+			retry:    rapid.SampledFrom([]cluster.Retry{cluster.Resume, cluster.Unstarted, cluster.Fail}).Draw(t, "retry"),
 		}
 		n := rapid.IntRange(0, 120).Draw(t, "requests")
 		rate := rapid.Float64Range(1, 500).Draw(t, "rate")
@@ -58,7 +60,7 @@ func TestAnyRun(t *testing.T) {
 			t.Fatalf("jumps say\n%s\nsteps say\n%s", a, b)
 		}
 		q := &r.Requests
-		if q.Arrived != q.Finished+q.Rejected+q.Unfinished || q.Measured > q.Finished {
+		if q.Arrived != q.Finished+q.Rejected+q.Failed+q.Unfinished || q.Measured > q.Finished {
 			t.Fatalf("requests do not add up: %+v", q)
 		}
 		l := &r.Load
