@@ -199,6 +199,13 @@ func (c *checker) memory(s *Scenario) {
 			return
 		}
 	}
+	if check, ok := s.Policy.route.(interface{ Check() error }); ok {
+		if err := check.Check(); err != nil {
+			key, rest, _ := strings.Cut(err.Error(), " ")
+			p.fail(key, "%s", rest)
+			return
+		}
+	}
 	limits := s.Policy.batch.Limits(s.Model.MaxLen)
 	h := c.in("hardware")
 	switch {

@@ -41,39 +41,28 @@ var batchPolicies = []struct {
 		func(int) batch.Policy { return &batch.RequestLevel{MaxSeqs: 16} }},
 }
 
-// router is a router before its random numbers are known.
-type router interface {
-	// policy returns the router of one run, which draws from rng.
-	policy(rng *rand.Rand) route.Policy
-}
-
 // routers is the table of routers. Settings are toml tags, as for batch policies.
 var routers = []struct {
 	Name
 	make func() router
 }{
-	{Name{"least-outstanding", "the replica with the fewest unfinished requests"}, plain(func(*rand.Rand) route.Policy { return route.LeastOutstanding{} })},
+	{Name{"least-outstanding", "the replica with the fewest unfinished requests"}, least(route.Requests)},
+	{Name{"least-tokens", "the replica with the fewest prompt tokens in unfinished requests"}, least(route.Tokens)},
+	{Name{"shortest-queue", "the replica with the least work to do, answers predicted by the mean of those seen"}, least(route.Work)},
+	{Name{"oracle-shortest-queue", "the same, with the true lengths of answers, which no router can know"}, oracleLeast},
 	{Name{"round-robin", "the replicas in turn"}, plain(func(*rand.Rand) route.Policy { return &route.RoundRobin{} })},
 	{Name{"random", "any replica, all alike"}, plain(func(rng *rand.Rand) route.Policy { return &route.Random{Rand: rng} })},
 	{Name{"power-of-two", "the less loaded of two replicas drawn"}, plain(func(rng *rand.Rand) route.Policy { return &route.PowerOfTwo{Rand: rng} })},
+	{Name{"power-of-d", "the least loaded of so many replicas drawn, choices of them"}, func() router { return &powerOf{Choices: 3} }},
 	{Name{"shared-queue", "one queue at the gateway, replicas fetch when they have fewer than slots requests"},
 		func() router { return &sharedQueue{route.SharedQueue{Slots: 64}} }},
+	{Name{"prefix-affinity", "where the beginning of the prompt is cached, by load when loads differ too much (SGLang)"}, newPrefixAffinity},
+	{Name{"prefix-cost", "the least work, cached tokens taken off (Dynamo)"},
+		func() router { return &prefixCost{route.PrefixCost{MatchWeight: 1, IndexParts: indexParts}} }},
+	{Name{"session-affinity", "where the conversation began, which is by load"}, func() router { return &sessionAffinity{} }},
+	{Name{"session-hash", "where a hash of the conversation says"}, plain(func(*rand.Rand) route.Policy { return route.SessionHash{} })},
+	{Name{"weighted", "the highest sum of weighted scores: queue, KV cache, prefix, load (llm-d)"}, newWeighted},
 }
-
-// plain makes a router without settings.
-func plain(f func(*rand.Rand) route.Policy) func() router {
-	return func() router { return &plainRouter{make: f} }
-}
-
-type plainRouter struct {
-	make func(*rand.Rand) route.Policy
-}
-
-func (p *plainRouter) policy(rng *rand.Rand) route.Policy { return p.make(rng) }
-
-type sharedQueue struct{ route.SharedQueue }
-
-func (q *sharedQueue) policy(*rand.Rand) route.Policy { return q.SharedQueue }
 
 // Policies returns the batch policies by name.
 func Policies() []Name {

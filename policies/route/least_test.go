@@ -101,6 +101,12 @@ func everyPolicy() map[string]Policy {
 		"power of two":        &PowerOfTwo{Rand: sim.Stream(1, "route")},
 		"power of five":       &PowerOf{Choices: 5, Rand: sim.Stream(1, "route")},
 		"shared queue":        SharedQueue{Slots: 1000},
+		"prefix affinity":     &PrefixAffinity{MinMatch: 0.5, ImbalanceRequests: 1000, ImbalanceRatio: 2, IndexParts: 40},
+		"prefix cost":         &PrefixCost{MatchWeight: 1, IndexParts: 40},
+		"session affinity":    &SessionAffinity{Sessions: 3},
+		"session hash":        SessionHash{},
+		"weighted": &Weighted{Rand: sim.Stream(1, "route"), Terms: []Term{
+			{QueueScore{}, 2}, {MemoryScore{}, 2}, {&PrefixScore{}, 3}, {LoadScore{128}, 1}}},
 	}
 }
 
