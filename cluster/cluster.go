@@ -324,7 +324,7 @@ func (c *Cluster) route(now sim.Time, served *Served) bool {
 		return false
 	}
 	r := &c.replicas[i]
-	served.Replica = int32(i)
+	served.Replica, served.Routed = int32(i), now
 	if reason := r.refuse(req); reason != "" {
 		if served.Retries > 0 {
 			c.fail(now, served, reason)

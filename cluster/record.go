@@ -67,7 +67,8 @@ const Never sim.Time = -1
 type Served struct {
 	workloads.Request
 	Replica     int32
-	Scheduled   sim.Time // start of its first iteration, or Never
+	Routed      sim.Time // when it came to Replica
+	Scheduled   sim.Time // start of its first iteration, on whatever replica, or Never
 	First       sim.Time // first token (or end of prefill, see Config.FirstToken), or Never
 	Last        sim.Time // latest token, or Never
 	Emitted     int32    // tokens emitted

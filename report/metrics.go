@@ -1,6 +1,8 @@
 package report
 
 import (
+	"slices"
+
 	"orrery/cluster"
 	"orrery/sim"
 )
@@ -128,18 +130,38 @@ func (m *Metrics) Close(end sim.Time) {
 	for i := range m.replicas {
 		u := &m.replicas[i]
 		u.span = m.span
-		to := min(end, u.end)
-		if u.unfinished > 0 {
-			to = end // an iteration was under way
-		}
 		m.flush(u)
 		m.bins.at(end)
-		m.pieces(u.start, to, func(from, to sim.Time) {
-			t := tally{}
-			m.hold(u, &t, from, to)
-			m.post(u, from, &t)
-		})
+		m.last(u, u.start, min(end, u.end))
+		m.cutShort(u, end)
 	}
+}
+
+// cutShort books the iteration that was under way at the end of the run, of which the log
+// says nothing but who was left. If all of those began after the last one that it tells
+// of, nobody ran in between.
+func (m *Metrics) cutShort(u *use, end sim.Time) {
+	if len(u.cut) == 0 || u.end >= end {
+		return
+	}
+	from := max(u.end, slices.Min(u.cut))
+	u.running = 0
+	if from > u.end {
+		u.waiting, u.kv = 0, 0
+	}
+	m.last(u, from, end)
+	for _, at := range u.cut {
+		m.pieces(max(u.end, at), end, func(from, to sim.Time) { m.post(u, from, &tally{running: float64(to - from)}) })
+	}
+}
+
+// last books the state after the last decision until the end of the run.
+func (m *Metrics) last(u *use, from, to sim.Time) {
+	m.pieces(from, to, func(from, to sim.Time) {
+		t := tally{}
+		m.hold(u, &t, from, to)
+		m.post(u, from, &t)
+	})
 }
 
 // Merge adds another closed measurement, of a run with other seeds or of other

@@ -184,8 +184,9 @@ func (m *Metrics) request(r *cluster.Record) {
 		}
 	case cluster.Unfinished:
 		c.unfinished++
-		if r.Replica >= 0 {
-			m.replicas[r.Replica].unfinished++
+		if r.Replica >= 0 && s.Scheduled != cluster.Never {
+			u := &m.replicas[r.Replica]
+			u.cut = append(u.cut, max(s.Scheduled, s.Routed))
 		}
 		m.ended(s)
 		m.left(s, r.At)

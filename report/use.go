@@ -32,8 +32,8 @@ type use struct {
 
 	lastChunk      sim.Time // end of the last iteration with prompt chunks
 	lastPreemption sim.Time
-	unfinished     int64
-	span           sim.Time // length of the window, once closed
+	cut            []sim.Time // when requests were scheduled that the end of the run cut off
+	span           sim.Time   // length of the window, once closed
 }
 
 // tally is what a replica did in some stretch of time.
@@ -122,6 +122,7 @@ func (m *Metrics) hold(u *use, t *tally, from, to sim.Time) {
 		}
 	}
 	t.kv += float64(float64(u.kv) * float64(d))
+	t.kvPeak = max(t.kvPeak, u.kv) // of a decision before the window, maybe
 	if u.waiting == 0 {
 		return
 	}
