@@ -29,6 +29,9 @@ func (m *Metrics) series(r *Result) {
 		}
 		return round6(x / of)
 	}
+	if m.away {
+		s.Provisioned = make([]float64, n)
+	}
 	for i := range n {
 		b := &m.bins.bin[i]
 		d := min(width, float64(m.end)-float64(i)*width) // the last bin is cut by the end
@@ -38,6 +41,9 @@ func (m *Metrics) series(r *Result) {
 		s.BusyShare[i] = share(b.busy, d*stages)
 		s.OutputTokensPerS[i] = round6(b.tokens / d * 1e9 / runs)
 		s.ArrivedPerS[i] = round6(b.arrivals / d * 1e9 / runs)
+		if m.away {
+			s.Provisioned[i] = round6((float64(len(m.replicas)) - b.away/d) / runs)
+		}
 	}
 }
 

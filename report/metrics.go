@@ -48,6 +48,7 @@ type Metrics struct {
 	lastIn   sim.Time // last arrival
 	asked    int64    // prompt tokens of all that arrived
 	runs     int      // merged into one
+	away     bool     // some replica was without devices
 	closed   bool
 }
 
@@ -98,9 +99,38 @@ func (m *Metrics) Record(r *cluster.Record) {
 			}
 		}
 	case cluster.Moved:
+		m.moved(&m.replicas[r.Replica], r)
 	default:
 		m.request(r)
 	}
+}
+
+// moved takes in that a replica is in another state.
+func (m *Metrics) moved(u *use, r *cluster.Record) {
+	m.away = m.away || !r.State.Provisioned()
+	if u.state.Provisioned() != r.State.Provisioned() {
+		u.without = m.absent(u, r.At)
+		m.bookAway(u, r.At)
+		u.gone = r.At
+	}
+	u.state = r.State
+}
+
+// bookAway books the time up to now in which a replica had no devices.
+func (m *Metrics) bookAway(u *use, now sim.Time) {
+	if u.state.Provisioned() {
+		return
+	}
+	m.bins.at(now)
+	m.pieces(u.gone, now, func(from, to sim.Time) { m.bins.at(from).away += float64(to - from) })
+}
+
+// absent returns how long, up to now, a replica had no devices in the window.
+func (m *Metrics) absent(u *use, now sim.Time) sim.Time {
+	if u.state.Provisioned() {
+		return u.without
+	}
+	return u.without + max(now-max(u.gone, m.cfg.WarmUp), 0)
 }
 
 // wasLate asks what else went on during a late gap: a prompt chunk that the batch
@@ -129,7 +159,8 @@ func (m *Metrics) Close(end sim.Time) {
 	m.step(end, 0)
 	for i := range m.replicas {
 		u := &m.replicas[i]
-		u.span = m.span
+		m.bookAway(u, end)
+		u.span, u.window = m.span-m.absent(u, end), m.span
 		m.flush(u)
 		m.bins.at(end)
 		m.last(u, u.start, min(end, u.end))
@@ -199,5 +230,6 @@ func (m *Metrics) Merge(o *Metrics) {
 	m.span += o.span
 	m.end = max(m.end, o.end)
 	m.lastIn = max(m.lastIn, o.lastIn)
+	m.away = m.away || o.away
 	m.runs += o.runs
 }

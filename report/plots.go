@@ -107,6 +107,9 @@ func (r *Result) timePlot() chart.Panels {
 			{Title: "Output", Y: chart.Axis{Label: unit}, Series: line("", s.OutputTokensPerS)},
 		},
 	}
+	if len(s.Provisioned) > 0 {
+		c.Panels = append(c.Panels, chart.Panel{Title: "Replicas that have their devices", Series: line("", s.Provisioned)})
+	}
 	if r.Measurement != nil { // of which nobody saw the inside
 		c.X.Label = "time"
 		c.Panels = []chart.Panel{

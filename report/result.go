@@ -208,6 +208,9 @@ type Replica struct {
 	KVPeakShare Number  `json:"kv_peak_share"`
 	RunningMean Number  `json:"running_mean"`
 	Iterations  int64   `json:"iterations"`
+	// ProvisionedS is how long it had its devices; the shares and means above are over that
+	// time.
+	ProvisionedS float64 `json:"provisioned_s"`
 }
 
 // Stage is the use of one pipeline stage. Shares are of the window.
@@ -225,6 +228,9 @@ type Series struct {
 	BusyShare        []float64 `json:"busy_share"`
 	OutputTokensPerS []float64 `json:"output_tokens_per_s"`
 	ArrivedPerS      []float64 `json:"arrived_per_s"`
+	// Provisioned is the number of replicas that have their devices, absent if all have them
+	// throughout.
+	Provisioned []float64 `json:"provisioned,omitempty"`
 }
 
 // Curves are cumulative distributions, at most a few hundred points each.

@@ -28,6 +28,7 @@ type bin struct {
 	busy     float64 // pipeline stages at work
 	tokens   float64 // output tokens
 	arrivals float64
+	away     float64 // replicas without devices
 }
 
 func (b *bin) add(c *bin) {
@@ -37,6 +38,7 @@ func (b *bin) add(c *bin) {
 	b.busy += c.busy
 	b.tokens += c.tokens
 	b.arrivals += c.arrivals
+	b.away += c.away
 }
 
 func newBins() bins { return bins{shift: firstShift, bin: make([]bin, numBins)} }

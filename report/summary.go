@@ -95,18 +95,22 @@ func (m *Metrics) use(r *Result) {
 		u := &m.replicas[i]
 		span := u.span
 		rep := Replica{
-			KVBlocks:    u.spec.KVBlocks,
-			KVMeanShare: ratio(u.total.kv, float64(u.spec.KVBlocks)*float64(span)),
-			KVPeakShare: ratio(float64(u.total.kvPeak), float64(u.spec.KVBlocks)),
-			RunningMean: ratio(u.total.running, float64(span)),
-			Iterations:  u.total.iterations,
+			KVBlocks:     u.spec.KVBlocks,
+			KVMeanShare:  ratio(u.total.kv, float64(u.spec.KVBlocks)*float64(span)),
+			KVPeakShare:  ratio(float64(u.total.kvPeak), float64(u.spec.KVBlocks)),
+			RunningMean:  ratio(u.total.running, float64(span)),
+			Iterations:   u.total.iterations,
+			ProvisionedS: span.Seconds(),
 		}
 		for s := range u.stages {
 			st := Stage{u.busyShare(s), u.bubbleShare(s)}
 			rep.Stages = append(rep.Stages, st)
-			busy += float64(st.BusyShare)
-			bubble += float64(st.BubbleShare)
-			stages++
+			if st.BusyShare.Exists() {
+				weight := float64(span) / float64(u.window) // 1 but for those that came or went
+				busy += weight * float64(st.BusyShare)
+				bubble += weight * float64(st.BubbleShare)
+				stages += weight
+			}
 		}
 		pipelines = pipelines || len(u.stages) > 1
 		exposed += u.exposedHost().Seconds()

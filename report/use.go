@@ -33,7 +33,11 @@ type use struct {
 	lastChunk      sim.Time // end of the last iteration with prompt chunks
 	lastPreemption sim.Time
 	cut            []sim.Time // when requests were scheduled that the end of the run cut off
-	span           sim.Time   // length of the window, once closed
+	state          cluster.State
+	gone           sim.Time // since when it has no devices, if it has none
+	without        sim.Time // how long it had none in the window before
+	span           sim.Time // how long it had its devices in the window, once closed,
+	window         sim.Time // and the length of the window of its run
 }
 
 // tally is what a replica did in some stretch of time.

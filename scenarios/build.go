@@ -64,6 +64,7 @@ func (s *Scenario) Build(seed uint64) (*Experiment, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.buildFaults(e, seed)
 	if err := s.buildPools(e, seed); err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func (s *Scenario) replicas() (list []cluster.ReplicaConfig, doubts []string, er
 	}
 	list = make([]cluster.ReplicaConfig, s.Hardware.Replicas)
 	for i := range list {
-		replica.Policy = s.newPolicy()
+		replica.Policy, replica.Nodes = s.newPolicy(), []int32{int32(i)}
 		list[i] = replica // one cost model for all: a run is one goroutine
 	}
 	return list, doubts, nil

@@ -52,6 +52,7 @@ func (s *Scenario) lists() []list {
 	for i := range s.Groups {
 		g := s.Groups[i]
 		g.resolvedKeys()
+		g.resolvedScale()
 		groups.elements = append(groups.elements, []any{&g})
 	}
 	for i := range s.Tiers {

@@ -14,18 +14,31 @@ import (
 // leaves out of its sections is as [model], [hardware], [policy] and [cost] have it. The
 // first router stands in [policy] and routes to all groups.
 type Group struct {
-	Name         string   `toml:"name"`
-	Role         string   `toml:"role"`           // both (default), prefill or decode
-	Replicas     int      `toml:"replicas"`       // default 1
-	PricePerHour float64  `toml:"price_per_hour"` // of one device, in any currency; default 0: not known
-	StartUp      Duration `toml:"start_up"`       // from being asked for to serving, with loading the model; default 0: see life.go
+	Name         string  `toml:"name"`
+	Role         string  `toml:"role"`           // both (default), prefill or decode
+	Replicas     int     `toml:"replicas"`       // default 1
+	PricePerHour float64 `toml:"price_per_hour"` // of one device, in any currency; default 0: not known
+	// StartUp is the time from having its devices to serving, with loading the model;
+	// default, 0: that of loading weights at 2 GB/s to each device.
+	StartUp     Duration `toml:"start_up"`
+	NodeDevices int      `toml:"node_devices"` // of one node, default 8
+	Nodes       int      `toml:"nodes"`        // default 0: as many as it takes
+	Place       string   `toml:"place"`        // of replicas on nodes, one of Places, default pack
 
 	// The sections, as overrides of the scenario's own.
 	Hardware map[string]any `toml:"hardware"`
 	Policy   map[string]any `toml:"policy"`
 	Cost     map[string]any `toml:"cost"`
 
-	scenario *Scenario // of this group's replicas alone
+	// Scale lets a policy decide how many replicas there are, beginning with Replicas. The
+	// keys are those of Scaling and of its policy.
+	Scale map[string]any `toml:"scale"`
+
+	scenario  *Scenario // of this group's replicas alone
+	scaling   Scaling
+	scaler    scaler    // nil for none
+	nodes     [][]int32 // by replica, numbered within the group
+	nodeCount int32
 }
 
 // roles are the parts of a text's life that a group may serve.
@@ -45,6 +58,12 @@ func (g *Group) defaults() {
 	if g.Replicas == 0 {
 		g.Replicas = 1
 	}
+	if g.NodeDevices == 0 {
+		g.NodeDevices = 8
+	}
+	if g.Place == "" {
+		g.Place = places[0].Name.Name
+	}
 }
 
 // groups makes a scenario of each group's replicas, and takes the first one's for what
@@ -59,8 +78,13 @@ func (c *checker) groups(s *Scenario) {
 		if !slices.ContainsFunc(roles, func(r cluster.Role) bool { return r.String() == g.Role }) {
 			at.fail("role", `is %q; want "both", "prefill" or "decode"`, g.Role)
 		}
+		at.between("nodes", g.Nodes, 0, maxReplicas)
+		c.scale(i)
 		if len(c.d.errs) == 0 {
 			c.group(s, i)
+		}
+		if len(c.d.errs) == 0 {
+			c.placeGroup(i)
 		}
 	}
 	if len(c.d.errs) > 0 {
@@ -74,7 +98,7 @@ func (c *checker) group(s *Scenario, i int) {
 	g := &s.Groups[i]
 	path := fmt.Sprintf("group[%d]", i)
 	doc := c.d.doc.clone()
-	for _, section := range []string{"group", "tier", "class", "pool", "compare", "fleet", "capacity"} {
+	for _, section := range []string{"group", "tier", "class", "pool", "compare", "fleet", "capacity", "faults"} {
 		delete(doc.tree, section)
 	}
 	over := map[string]any{}
@@ -94,7 +118,7 @@ func (c *checker) group(s *Scenario, i int) {
 			return
 		}
 	}
-	over["hardware"].(map[string]any)["replicas"] = int64(g.Replicas)
+	over["hardware"].(map[string]any)["replicas"] = int64(g.all())
 	err := doc.merge(over, func(key string) place {
 		p := c.d.doc.place(join(path, key))
 		p.from = fromGroup
@@ -166,6 +190,15 @@ func (g *Group) resolvedKeys() {
 	}
 }
 
+// groupNames returns the names of the groups.
+func (s *Scenario) groupNames() []string {
+	out := make([]string, len(s.Groups))
+	for i := range out {
+		out[i] = s.Groups[i].Name
+	}
+	return out
+}
+
 // ownPolicy tells whether a key of [policy] is of the replica's own policy, and not of
 // the router.
 func (g *Group) ownPolicy(key string) bool {
@@ -173,6 +206,18 @@ func (g *Group) ownPolicy(key string) bool {
 		return false
 	}
 	return !slices.ContainsFunc(fields(g.scenario.Policy.route), func(f field) bool { return f.key == key })
+}
+
+// resolvedScale fills in what the scaling of a group leaves out.
+func (g *Group) resolvedScale() {
+	if g.scaler == nil {
+		return
+	}
+	keys := map[string]any{}
+	for _, f := range append(fields(&g.scaling), fields(g.scaler)...) {
+		keys[f.key] = plainValue(f.value)
+	}
+	g.Scale = keys
 }
 
 // plainValue returns a field as a value of TOML.
@@ -212,6 +257,7 @@ func (s *Scenario) buildGroups(e *Experiment) (doubts []string, err error) {
 			}
 		}
 	}
+	node := int32(0)
 	for at, i := range order {
 		g := &s.Groups[i]
 		replicas, own, err := g.scenario.replicas()
@@ -222,8 +268,15 @@ func (s *Scenario) buildGroups(e *Experiment) (doubts []string, err error) {
 			doubts = append(doubts, "group "+g.Name+": "+d)
 		}
 		for k := range replicas {
-			replicas[k].Group = int32(at)
+			r := &replicas[k]
+			r.Group, r.StartUp, r.Off = int32(at), g.startUp(), k >= g.Replicas
+			r.Nodes = nil
+			for _, n := range g.nodes[k] {
+				r.Nodes = append(r.Nodes, node+n)
+			}
 		}
+		node += g.nodeCount
+		g.buildScaler(e, int32(at))
 		e.Config.Replicas = append(e.Config.Replicas, replicas...)
 		role := slices.IndexFunc(roles, func(r cluster.Role) bool { return r.String() == g.Role })
 		e.Config.Groups = append(e.Config.Groups, cluster.Group{Name: g.Name, Role: roles[role], PricePerHour: g.PricePerHour})

@@ -113,6 +113,7 @@ func resolve(doc *document) (*Scenario, error) {
 		Hardware: Hardware{Engine: "vllm-v1", Replicas: 1, Tensor: 1, Pipeline: 1, BlockTokens: 16},
 		SLO:      SLO{Quantile: 0.99},
 		Run:      RunLimits{FirstToken: "prefill"},
+		Faults:   Faults{Retry: retries[0].Name.Name, SlowFactor: 2},
 		Output:   Output{Plots: true},
 		Compare:  Compare{Seeds: 5},
 		Capacity: Capacity{Seeds: 5, Tolerance: 0.025},
@@ -152,6 +153,7 @@ func resolve(doc *document) (*Scenario, error) {
 	c.classes(s)
 	c.pools(s)
 	c.tiers(s)
+	c.faults(s)
 	if s.text && len(s.Groups) == 0 {
 		c.memory(s)
 	}
@@ -186,6 +188,7 @@ func (s *Scenario) sections() []section {
 		{name: "traffic", targets: []any{&s.Traffic}},
 		{name: "slo", targets: []any{&s.SLO}},
 		{name: "run", targets: []any{&s.Run}},
+		{name: "faults", targets: []any{&s.Faults}, absent: !s.Faults.given()},
 		{name: "output", targets: []any{&s.Output}},
 		{name: "compare", targets: []any{&s.Compare}},
 		{name: "capacity", targets: []any{&s.Capacity}},

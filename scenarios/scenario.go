@@ -27,6 +27,7 @@ type Scenario struct {
 	Traffic  Traffic   `toml:"traffic"`
 	SLO      SLO       `toml:"slo"`
 	Run      RunLimits `toml:"run"`
+	Faults   Faults    `toml:"faults"`
 	Output   Output    `toml:"output"`
 	Compare  Compare   `toml:"compare"`
 	Capacity Capacity  `toml:"capacity"`

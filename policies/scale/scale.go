@@ -65,13 +65,29 @@ type Target struct {
 	Tolerance float64 // 0.1 in Kubernetes
 	Hold      time.Duration
 
-	wanted []wish
+	steady steady
 }
+
+// steady remembers what was wanted, so that a group does not shrink for a moment: what
+// stops has to be started anew, which takes long.
+type steady struct{ wanted []wish }
 
 // wish is what was wanted at a time.
 type wish struct {
 	at sim.Time
 	n  int
+}
+
+// most returns the most of what has been wanted during the last hold and is wanted now.
+func (s *steady) most(now sim.Time, want int, hold time.Duration) int {
+	for len(s.wanted) > 0 && s.wanted[0].at.Add(hold) < now {
+		s.wanted = s.wanted[1:]
+	}
+	s.wanted = append(s.wanted, wish{now, want})
+	for _, w := range s.wanted {
+		want = max(want, w.n)
+	}
+	return want
 }
 
 // Scale implements [Policy].
@@ -92,14 +108,7 @@ func (p *Target) Scale(v *View) int {
 	ask(float64(v.Waiting+v.Running)/float64(n), p.Requests)
 	// Replicas that start hold nothing yet, so that the share is that of those that serve.
 	ask(v.KVShare*float64(max(v.Up, 1))/float64(n), p.KV)
-	for len(p.wanted) > 0 && p.wanted[0].at.Add(p.Hold) < v.Now {
-		p.wanted = p.wanted[1:]
-	}
-	p.wanted = append(p.wanted, wish{v.Now, want})
-	for _, w := range p.wanted {
-		want = max(want, w.n)
-	}
-	return want
+	return p.steady.most(v.Now, want, p.Hold)
 }
 
 // Predictive foresees the rate of arrivals by its level and trend (Holt's double
@@ -110,7 +119,9 @@ type Predictive struct {
 	Ahead      time.Duration // how far it looks
 	Smooth     float64       // weight of the newest rate in the level, above 0 to 1
 	Trend      float64       // weight of the newest change in the trend, 0 to 1
+	Hold       time.Duration // it wants the most of what it has foreseen for so long
 
+	steady       steady
 	at           sim.Time
 	arrived      int64
 	level, slope float64
@@ -128,7 +139,7 @@ func (p *Predictive) Scale(v *View) int {
 		return v.Up + v.Starting
 	}
 	rate := p.level + p.slope*p.Ahead.Seconds()
-	return int(math.Ceil(rate/p.PerReplica - 1e-9))
+	return p.steady.most(v.Now, int(math.Ceil(rate/p.PerReplica-1e-9)), p.Hold)
 }
 
 // learn takes in the rate of the last span of seconds.
