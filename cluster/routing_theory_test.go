@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"orrery/policies/batch"
 	"orrery/policies/route"
@@ -34,7 +35,7 @@ func (s *steady) Record(r *Record) {
 // routedQueue runs n requests through so many servers at load rho with mean service
 // of 100 ms, and returns the mean wait in units of the mean service, the first tenth
 // of the requests left out, and the load that was really drawn.
-func routedQueue(t *testing.T, router route.Policy, servers int, rho float64, n int64, seed uint64) (wait, drawn float64) {
+func routedQueue(t *testing.T, router route.Policy, stale time.Duration, servers int, rho float64, n int64, seed uint64) (wait, drawn float64) {
 	t.Helper()
 	const mean = 100_000
 	rate := rho * float64(servers) / (mean * 1e-6)
@@ -44,7 +45,7 @@ func routedQueue(t *testing.T, router route.Policy, servers int, rho float64, n 
 	}
 	src.draw()
 	w := &steady{from: sim.Seconds(float64(n) / 10 / rate)}
-	cfg := Config{Source: src, Requests: n, Router: router, Record: []Recorder{w}}
+	cfg := Config{Source: src, Requests: n, Router: router, ViewDelay: stale, Record: []Recorder{w}}
 	for range servers {
 		cfg.Replicas = append(cfg.Replicas, ReplicaConfig{
 			Policy: &batch.Orca{MaxSeqs: 1}, Cost: &toyCost{price: serviceTime}, MaxLen: 1 << 30, Blocks: 1 << 31, BlockTokens: 1 << 30,
@@ -122,7 +123,7 @@ func TestRoutingTheory(t *testing.T) {
 			const seeds = 2
 			got, rho := 0.0, 0.0
 			for seed := range uint64(seeds) {
-				wait, drawn := routedQueue(t, c.router(seed), c.servers, c.rho, c.n, seed)
+				wait, drawn := routedQueue(t, c.router(seed), 0, c.servers, c.rho, c.n, seed)
 				got += wait / seeds
 				rho += drawn / seeds
 			}
@@ -133,6 +134,41 @@ func TestRoutingTheory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The older the view, the longer the waits, and the less is gained by looking at all
+// queues instead of two. What is very old misleads: taking the servers in turn is better,
+// though not drawing them. (Mitzenmacher, "How Useful Is Old Information?", 2000, finds the
+// same; there the router does not know what it has sent itself, and fares worse.) Of
+// servers that are never heard of the shortest queue is the one whose turn it is.
+func TestStaleViews(t *testing.T) {
+	if testing.Short() {
+		t.Skip("millions of requests")
+	}
+	const servers, rho, n = 100, 0.9, 500_000
+	shortest := func(stale float64) float64 { // in mean services
+		wait, _ := routedQueue(t, route.LeastOutstanding{}, time.Duration(stale*100e6), servers, rho, n, 1)
+		return wait
+	}
+	last, lastTwo := 0.0, 0.0
+	for _, stale := range []float64{0, 0.1, 1, 10, 100} {
+		all := shortest(stale)
+		two, _ := routedQueue(t, &route.PowerOfTwo{Rand: sim.Stream(1, "route")}, time.Duration(stale*100e6), servers, rho, n, 1)
+		t.Logf("view %5v services old: mean wait %.3f by the shortest of all, %.3f by the shorter of two", stale, all, two)
+		if all <= last || two <= lastTwo || all >= two || stale > 0 && two/all >= lastTwo/last {
+			t.Errorf("view %v services old: mean wait %.3f by the shortest of all, %.3f of two; want both longer than %.3f and %.3f, and nearer to each other", stale, all, two, last, lastTwo)
+		}
+		last, lastTwo = all, two
+	}
+	inTurn, random := roundRobin(servers, rho), rho/(1-rho)
+	if last < 1.1*inTurn || lastTwo > 0.9*random {
+		t.Errorf("mean wait %.3f and %.3f by the oldest view; want more than in turn, %.3f, and less than drawn, %.3f", last, lastTwo, inTurn, random)
+	}
+	turn, _ := routedQueue(t, &route.RoundRobin{}, 0, servers, rho, n, 1)
+	if never := shortest(1e6); never != turn {
+		t.Errorf("mean wait %v by what was never heard, %v in turn; want the same", never, turn)
+	}
+	t.Logf("in turn: mean wait %.3f, theory %.3f; drawn: %.3f", turn, inTurn, random)
 }
 
 // chooser returns with which probability an arrival joins the k-th shortest of n queues.

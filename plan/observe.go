@@ -97,6 +97,12 @@ var metrics = []Metric{
 		return r.SLO.GoodputPerS
 	}},
 	{"kv_mean_share", "KV use, mean", Share, func(r *report.Result) report.Number { return r.Load.KVMeanShare }},
+	{"prefix_hit_share", "prefix hits", Share, func(r *report.Result) report.Number {
+		if r.Tokens.Cached == 0 {
+			return report.None
+		}
+		return report.Number(float64(r.Tokens.Cached) / float64(r.Tokens.Prompt))
+	}},
 	{"busy_share", "GPU busy", Share, func(r *report.Result) report.Number { return r.Load.BusyShare }},
 	{"bubble_share", "GPU idle, work in flight", Share, func(r *report.Result) report.Number { return r.Load.BubbleShare }},
 	{"preemptions", "pre-emptions", Count, func(r *report.Result) report.Number { return report.Number(r.Requests.Preemptions) }},
