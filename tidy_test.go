@@ -19,8 +19,9 @@ var floors = map[string]int{
 	"policies": 2, "calibrate": 2,
 	"cluster": 3,
 	"report":  4,
-	"plan":    5, "scenarios": 5, "replay": 5,
-	"cmd": 6, ".": 7,
+	"scenarios": 5, "replay": 5,
+	"plan": 6,
+	"cmd":  7, ".": 8,
 }
 
 func TestPackagesImportOnlyFromLowerFloors(t *testing.T) {

@@ -102,7 +102,10 @@ func (c *checker) path(key, p string) string {
 		p = filepath.Join(c.d.doc.dir, p)
 	}
 	if abs, err := filepath.Abs(p); err == nil {
-		return abs
+		p = abs
+	}
+	if !c.mayRead(key, p) {
+		return ""
 	}
 	return p
 }
@@ -135,6 +138,7 @@ func (c *checker) checkRest(s *Scenario) {
 	}
 	c.in("compare").between("seeds", s.Compare.Seeds, 1, 1000)
 	c.in("capacity").capacity(&s.Capacity)
+	c.in("sweep").sweep(&s.Sweep)
 }
 
 func (c *checker) capacity(k *Capacity) {

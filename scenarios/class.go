@@ -208,6 +208,9 @@ func (c *checker) job(k *Class) *diffusion.Job {
 	}
 	k.Size, k.Sampler, k.DType = fmt.Sprintf("%dx%d", j.Width, j.Height), j.Sampler, j.DType
 	for i, text := range k.Methods {
+		if file := diffusion.MethodFile(text); file != "" && !c.mayRead(fmt.Sprintf("methods[%d]", i), file) {
+			return nil
+		}
 		r, err := diffusion.ParseMethod(text, p)
 		if err != nil {
 			c.wrap(fmt.Sprintf("methods[%d]", i), err)

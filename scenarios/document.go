@@ -20,6 +20,7 @@ type document struct {
 	tree map[string]any
 	at   map[string]place // by path; see linesOf
 
+	closed bool    // it comes from elsewhere, and may name no file of this machine
 	priced *priced // shared by all that is made of the document
 }
 
@@ -62,7 +63,7 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // clone returns a copy whose tree can be changed.
 func (d *document) clone() *document {
-	c := &document{name: d.name, dir: d.dir, tree: cloneTree(d.tree), at: make(map[string]place, len(d.at)), priced: d.priced}
+	c := &document{name: d.name, dir: d.dir, tree: cloneTree(d.tree), at: make(map[string]place, len(d.at)), closed: d.closed, priced: d.priced}
 	for k, v := range d.at {
 		c.at[k] = v
 	}

@@ -137,6 +137,7 @@ func (c *checker) group(s *Scenario, i int) {
 		return
 	}
 	g.scenario = own
+	s.files = append(s.files, own.files...)
 }
 
 // together checks what the groups must have in common, and fills in what is said of all.

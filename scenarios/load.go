@@ -117,6 +117,7 @@ func resolve(doc *document) (*Scenario, error) {
 		Output:   Output{Plots: true},
 		Compare:  Compare{Seeds: 5},
 		Capacity: Capacity{Seeds: 5, Tolerance: 0.025},
+		Sweep:    Sweep{Method: "latin", Seeds: 3},
 		Fleet:    Fleet{Spread: spreads[0].Name.Name, Seeds: 3},
 		doc:      doc,
 	}
@@ -192,6 +193,7 @@ func (s *Scenario) sections() []section {
 		{name: "output", targets: []any{&s.Output}},
 		{name: "compare", targets: []any{&s.Compare}},
 		{name: "capacity", targets: []any{&s.Capacity}},
+		{name: "sweep", targets: []any{&s.Sweep}, absent: len(s.Sweep.Vary) == 0},
 		{name: "fleet", targets: []any{&s.Fleet}, absent: len(s.Pools) == 0},
 	}
 	add := func(i int, parts ...any) { list[i].targets = append(list[i].targets, parts...) }

@@ -32,6 +32,7 @@ type Scenario struct {
 	Compare  Compare   `toml:"compare"`
 	Capacity Capacity  `toml:"capacity"`
 	Fleet    Fleet     `toml:"fleet"`
+	Sweep    Sweep     `toml:"sweep"`
 	Groups   []Group   `toml:"group"` // of replicas, where they are not all alike
 	Tiers    []Tier    `toml:"tier"`  // service classes of texts
 	Classes  []Class   `toml:"class"` // of images and clips
@@ -41,7 +42,8 @@ type Scenario struct {
 	model    *llm.Model
 	profile  *hwmodel.Profile
 	engine   *hwmodel.Engine
-	blocks   int64 // KV blocks of a replica
+	blocks   int64    // KV blocks of a replica
+	files    []string // that the scenario names, absolute
 	notes    []string
 	flags    []string
 	variants []Variant
@@ -169,6 +171,14 @@ type Capacity struct {
 	Start     float64 `toml:"start"`     // first rate tried; 0 (default): the rate of the traffic
 	Seeds     int     `toml:"seeds"`     // independent searches, default 5
 	Tolerance float64 `toml:"tolerance"` // relative width at which a search stops, default 0.025
+}
+
+// Sweep says what the command sweep varies, in the words of its flags.
+type Sweep struct {
+	Vary   []string `toml:"vary"`   // keys with their values or ranges, such as "traffic.rate=1..8:5log"
+	Sample int      `toml:"sample"` // points drawn from ranges without a count, default 0
+	Method string   `toml:"method"` // how they are drawn: latin (default) or random
+	Seeds  int      `toml:"seeds"`  // runs of each setting, default 3
 }
 
 // Variant is a scenario of its own, made by the overrides of a [Setting].

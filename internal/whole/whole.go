@@ -19,6 +19,7 @@ type File struct {
 	path string
 	f    *os.File
 	buf  *bufio.Writer
+	sync bool  // Commit waits for the disk
 	err  error // the first error
 }
 
@@ -69,6 +70,9 @@ func (f *File) Commit() error {
 	temp := f.f.Name()
 	keep(f.buf.Flush())
 	keep(f.f.Chmod(0o644))
+	if f.sync && f.err == nil {
+		keep(f.f.Sync())
+	}
 	keep(f.f.Close())
 	f.f = nil
 	if f.err == nil {
@@ -94,11 +98,18 @@ func (f *File) Abort() {
 }
 
 // Write puts data at path, whole.
-func Write(path string, data []byte) error {
+func Write(path string, data []byte) error { return write(path, data, false) }
+
+// WriteSynced is [Write] that returns when the data is on the disk, so that not even a loss of
+// power leaves half of it under the file's name.
+func WriteSynced(path string, data []byte) error { return write(path, data, true) }
+
+func write(path string, data []byte, sync bool) error {
 	f, err := Create(path)
 	if err != nil {
 		return err
 	}
+	f.sync = sync
 	defer f.Abort()
 	if _, err := f.Write(data); err != nil {
 		return err

@@ -88,22 +88,33 @@ func streamlined(a []float64, grouping, pipeline bool) (Rewrite, error) {
 // similar returns the method that a file of similarities and a threshold ask for, and false
 // where the text has none.
 func similar(text, rest string) (Rewrite, bool, error) {
-	at := strings.LastIndex(rest, ",")
-	if at < 0 {
+	file := MethodFile(text)
+	if file == "" {
 		return nil, false, nil
 	}
-	if _, err := strconv.ParseFloat(rest[:at], 64); err == nil {
-		return nil, false, nil
-	}
-	threshold, err := strconv.ParseFloat(strings.TrimSpace(rest[at+1:]), 64)
+	threshold, err := strconv.ParseFloat(strings.TrimSpace(rest[len(file)+1:]), 64)
 	if err != nil || !(threshold > 0 && threshold <= 1) {
 		return nil, true, fmt.Errorf("method %q: want a file and a threshold above 0 and up to 1", text)
 	}
-	m, err := ReadSimilarity(rest[:at])
+	m, err := ReadSimilarity(file)
 	if err != nil {
 		return nil, true, fmt.Errorf("method %q: %w", text, err)
 	}
 	return Rehash{Keys: KeySteps(m, threshold), text: text}, true, nil
+}
+
+// MethodFile returns the file that a method such as rehash:similar.csv,0.98 reads, empty
+// for one that reads none.
+func MethodFile(text string) string {
+	rest, ok := strings.CutPrefix(text, "rehash:")
+	at := strings.LastIndex(rest, ",")
+	if !ok || at < 0 {
+		return ""
+	}
+	if _, err := strconv.ParseFloat(rest[:at], 64); err == nil {
+		return ""
+	}
+	return rest[:at]
 }
 
 // Methods returns the names of the methods that [ParseMethod] reads, with what they do.
