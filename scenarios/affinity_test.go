@@ -57,7 +57,7 @@ func TestAffinityOnMooncake(t *testing.T) {
 	if _, err := os.Stat(file); err != nil {
 		t.Skip("needs the trace of Mooncake: ", err)
 	}
-	mooncake := []string{"traffic.source=replay", "traffic.file=" + file, "traffic.jitter=3s", "model.max_len=131072", "hardware.replicas=16"}
+	mooncake := []string{"traffic.source=replay", "traffic.file=" + file, "traffic.jitter=3s", "traffic.rate=0", "model.max_len=131072", "hardware.replicas=16"}
 	base := under(t, "affinity", "least-outstanding", mooncake...)
 	for _, router := range []string{"prefix-affinity", "prefix-cost", "weighted"} {
 		better(t, router, base, under(t, "affinity", router, mooncake...), 3, 0.85)
