@@ -72,7 +72,7 @@ func (c *troubled) faults() Faults {
 func (c *troubled) config(t *testing.T) Config {
 	cfg := Config{
 		Source: c.source(t), FirstToken: c.Mode, Step: c.Step, LateGap: stressLate, Until: sim.Seconds(c.Until),
-		Router: []route.Policy{nil, route.LeastOutstanding{}, route.SharedQueue{Slots: 5}}[c.Router], ViewDelay: c.Delay,
+		Router: anyRouter(c.Seed), ViewDelay: c.Delay,
 		Faults: c.faults(), Retry: c.Retry, MaxRetries: c.MaxRetries,
 	}
 	for i := range c.Replicas + c.Spare {

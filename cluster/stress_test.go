@@ -8,7 +8,6 @@ import (
 
 	"orrery/hwmodel"
 	"orrery/policies/batch"
-	"orrery/policies/route"
 	"orrery/sim"
 	"orrery/workloads"
 	"orrery/workloads/trace"
@@ -107,7 +106,6 @@ type stressCase struct {
 	Swap      int64
 	Stages    int
 	Replicas  int
-	Router    int
 	Source    int
 	MaxLen    int
 	Mode      Emission
@@ -123,7 +121,7 @@ func drawCase(seed uint64) stressCase {
 		Seed: seed, Policy: policies[rng.IntN(len(policies))], Seqs: 1 + rng.IntN(20), Budget: 1 + rng.IntN(100),
 		Partial: rng.IntN(2) == 0, Watermark: []float64{0, 0.01, 0.05}[rng.IntN(3)], Block: []int{1, 4, 16, 16}[rng.IntN(4)],
 		Swap: []int64{0, 10, 1000}[rng.IntN(3)], Stages: []int{1, 1, 2, 3}[rng.IntN(4)], Replicas: 1 + rng.IntN(2)*rng.IntN(3),
-		Router: rng.IntN(3), Source: rng.IntN(3), MaxLen: 40 + rng.IntN(400), Mode: Emission(rng.IntN(2)), Overlap: rng.IntN(3),
+		Source: rng.IntN(3), MaxLen: 40 + rng.IntN(400), Mode: Emission(rng.IntN(2)), Overlap: rng.IntN(3),
 	}
 	if rng.IntN(2) == 0 {
 		c.Long = 1 + rng.IntN(c.Budget)
@@ -249,7 +247,7 @@ func (c *stressCase) run(t *testing.T) (w *watcher, out Outcome, fault string) {
 	a := &auditor{limit: c.limit}
 	cfg := Config{
 		Source: c.source(t), Record: []Recorder{a, w}, FirstToken: c.Mode, Step: c.Step, LateGap: stressLate, Until: sim.Seconds(c.Until),
-		Router: []route.Policy{nil, route.LeastOutstanding{}, route.SharedQueue{Slots: 5}}[c.Router],
+		Router: anyRouter(c.Seed),
 	}
 	for range c.Replicas {
 		cfg.Replicas = append(cfg.Replicas, ReplicaConfig{

@@ -89,6 +89,23 @@ func TestOnlyReadyReplicas(t *testing.T) {
 	}
 }
 
+// No router but an oracle looks at the length of the answer.
+func TestNobodyLooksAtTheAnswer(t *testing.T) {
+	short, long := everyPolicy(), everyPolicy()
+	for name := range short {
+		a, b := idle(short[name], 7), idle(long[name], 7)
+		rng := sim.Stream(1, "requests")
+		for id := range int64(500) {
+			r := &workloads.Request{ID: id, Prompt: 32 + rng.Int32N(100), Session: rng.Int64N(9), Prefix: []uint64{rng.Uint64N(5), uint64(id)}, PrefixBlock: 16, Output: 1}
+			i := send(short[name], a, r)
+			r.Output = 1 + rng.Int32N(1000)
+			if k := send(long[name], b, r); k != i {
+				t.Fatalf("%s: request %d goes to %d with an answer of 1 token, to %d with %d", name, id, i, k, r.Output)
+			}
+		}
+	}
+}
+
 // everyPolicy returns one of each, as the cluster would ask it.
 func everyPolicy() map[string]Policy {
 	return map[string]Policy{
@@ -169,45 +186,74 @@ func TestDrawsAreUniform(t *testing.T) {
 }
 
 // What a request costs the router, by the number of replicas. On a two-core cloud
-// machine (ns for a request and a completion, 50 requests under way on each replica):
+// machine that did other things as well (ns for a request and its end, the least of three
+// runs; 50 requests under way on each replica, of 1000 conversations with prompts of
+// 20 parts):
 //
-//	replicas     10    100   1,000   10,000
-//	scan         34    101     788    8,295
-//	index        45     64      83      156
+//	replicas             10      100    1,000   10,000
+//	scan                 81      175    1,158   13,635   <- LeastOutstanding
+//	index               134      110      136      216   <- LeastOutstanding.Indexed
+//	two                  67       61       73      143
+//	session-hash         36       35       38       84
+//	session-affinity    132      162      182      253
+//	prefix-affinity   4,155    2,777    6,805   10,842   two look-ups for each part of the prompt
+//	prefix-cost       4,143    4,420    6,853    4,959   likewise
+//	weighted          4,362    2,537   11,797   80,710   likewise, and a look at every replica
 //
 // Run it with go test -bench Route ./policies/route.
 func BenchmarkRoute(b *testing.B) {
-	for _, n := range []int{10, 100, 1000, 10_000} {
-		for _, by := range []struct {
-			name string
-			p    Policy
-		}{{"scan", LeastOutstanding{}}, {"index", LeastOutstanding{}.Indexed()}} {
-			b.Run(fmt.Sprintf("%s/%d", by.name, n), func(b *testing.B) {
-				replicas := make([]Replica, n)
-				for i := range replicas {
-					replicas[i].Ready = true
-				}
-				tell(by.p, replicas)
-				rng := sim.Stream(1, "bench")
-				last := make([]int32, 50*n) // under way, ended at random
-				r := &workloads.Request{Prompt: 1}
-				route := func(at int) {
-					i := by.p.Route(0, r, replicas)
-					replicas[i].Outstanding++
-					changed(by.p, replicas, i)
-					last[at] = int32(i)
-				}
-				for at := range last {
-					route(at)
-				}
-				for b.Loop() {
-					at := rng.IntN(len(last))
-					i := int(last[at])
-					replicas[i].Outstanding--
-					changed(by.p, replicas, i)
-					route(at)
-				}
-			})
+	rng := sim.Stream(1, "bench")
+	for _, by := range []struct {
+		name string
+		make func() Policy
+	}{
+		{"scan", func() Policy { return LeastOutstanding{} }},
+		{"index", func() Policy { return LeastOutstanding{}.Indexed() }},
+		{"two", func() Policy { return &PowerOfTwo{Rand: rng} }},
+		{"session-hash", func() Policy { return SessionHash{} }},
+		{"session-affinity", func() Policy { return &SessionAffinity{} }},
+		{"prefix-affinity", func() Policy {
+			return &PrefixAffinity{MinMatch: 0.5, ImbalanceRequests: 32, ImbalanceRatio: 1.0001, IndexParts: 1000}
+		}},
+		{"prefix-cost", func() Policy { return &PrefixCost{MatchWeight: 1, IndexParts: 1000} }},
+		{"weighted", func() Policy {
+			return &Weighted{Rand: rng, Terms: []Term{{QueueScore{}, 2}, {MemoryScore{}, 2}, {&PrefixScore{Index: PrefixIndex{Parts: 1000}}, 3}}}
+		}},
+	} {
+		for _, n := range []int{10, 100, 1000, 10_000} {
+			b.Run(fmt.Sprintf("%s/%d", by.name, n), func(b *testing.B) { benchmarkRoute(b, by.make(), n) })
 		}
+	}
+}
+
+func benchmarkRoute(b *testing.B, p Policy, n int) {
+	replicas := idle(p, n)
+	rng := sim.Stream(1, "traffic")
+	sessions := make([]workloads.Request, 1000)
+	for s := range sessions {
+		r := &sessions[s]
+		*r = workloads.Request{Prompt: 20 * 16, PrefixBlock: 16, Session: int64(s + 1)}
+		for k := range uint64(20) {
+			r.Prefix = append(r.Prefix, uint64(s)<<8|k)
+		}
+	}
+	under := make([]int32, 50*n) // where requests are under way; they end at random
+	send := func(at int) {
+		i := p.Route(0, &sessions[rng.IntN(len(sessions))], replicas)
+		replicas[i].Outstanding++
+		changed(p, replicas, i)
+		under[at] = int32(i)
+	}
+	for at := range under {
+		under[at] = int32(at % n)
+		replicas[under[at]].Outstanding++
+		changed(p, replicas, int(under[at]))
+	}
+	for b.Loop() {
+		at := rng.IntN(len(under))
+		i := int(under[at])
+		replicas[i].Outstanding--
+		changed(p, replicas, i)
+		send(at)
 	}
 }
