@@ -148,6 +148,5 @@ func EncodeProfile(p *hwmodel.Profile, note string) ([]byte, error) {
 func newProfile(d hwmodel.Device) *hwmodel.Profile {
 	p := &hwmodel.Profile{Device: d}
 	setCopy(p)
-	setPowers(p)
 	return p
 }

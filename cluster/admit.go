@@ -93,6 +93,9 @@ func (p *plan) Admit(n int) bool {
 	}
 	r.queue.remove(r.seqs, slot)
 	r.hold(slot)
+	if r.observer != nil {
+		r.observer.Admitted(&s.Seq)
+	}
 	r.partials = append(r.partials, slot)
 	for _, name := range s.out.Prefix[:v.parts] {
 		r.mem.hold(name)

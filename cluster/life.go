@@ -52,10 +52,7 @@ func (c *Cluster) move(now sim.Time, r *replica, to State) {
 	r.state = to
 	c.out.End = max(c.out.End, now)
 	c.record(Record{What: Moved, At: now, Replica: r.index, State: to})
-	r.view.ready(r.index, to == Up)
-	if to == Up && len(c.unplaced) > 0 {
-		c.handSoon(now)
-	}
+	c.view.ready(r.index, to == Up)
 }
 
 // start gives a replica its devices. It serves when its model is loaded.
@@ -92,9 +89,7 @@ func (r *replica) rest(now sim.Time) {
 }
 
 // idle tells whether a replica has nothing to do.
-func (r *replica) idle() bool {
-	return r.flying == 0 && r.queue.n+r.held.n+r.swapped.n+r.leaving+len(r.inbox)+len(r.coming) == 0
-}
+func (r *replica) idle() bool { return r.flying == 0 && r.queue.n+r.held.n+r.swapped.n == 0 }
 
 // crash takes a replica down with all it holds. It starts again after the repair; without
 // one (0) it never does.
@@ -103,7 +98,6 @@ func (c *Cluster) crash(now sim.Time, r *replica, repair time.Duration) {
 		return
 	}
 	r.lose(now)
-	c.breakHandovers(now, r)
 	c.move(now, r, Down)
 	if repair > 0 {
 		r.upAt = now.Add(repair)
@@ -141,6 +135,7 @@ func (r *replica) lose(now sim.Time) {
 				planned := int32(g.count - g.emitted) // but not there
 				r.leave(s)
 				s.Computed -= planned
+				s.Generated -= planned
 				s.out.Emitted -= planned
 			}
 			r.stray(now, s)
@@ -160,7 +155,7 @@ func (r *replica) lose(now sim.Time) {
 	for i := range r.stageFree {
 		r.stageFree[i] = now
 	}
-	r.view.report(now, r)
+	r.c.view.report(now, r)
 }
 
 // stray records that a sequence has lost its replica, and keeps its request.
@@ -170,10 +165,12 @@ func (r *replica) stray(now sim.Time, s *sequence) {
 	s.out.Recomputed += s.Computed
 	s.out.lost = s.Computed
 	c.record(Record{What: Lost, At: now, Replica: r.index, N: int64(s.Computed), Request: &s.out})
-	if s.place != leaving { // its router counts those no more
-		r.view.ended(now, r.index, &s.out, false)
-	}
+	c.view.ended(now, r.index, &s.out, false)
+	c.gate.lost(now, &s.out, r.index)
 	c.strays = append(c.strays, s.out)
+	if r.observer != nil {
+		r.observer.Left(&s.Seq)
+	}
 	s.out.Prefix, s.names, s.group = nil, s.names[:0], nil
 	s.place = gone
 	s.epoch++
@@ -183,7 +180,6 @@ func (r *replica) stray(now sim.Time, s *sequence) {
 // sendAgain gives requests that have lost their replicas back to the gateway, ahead of
 // those that wait there, or lets them fail.
 func (c *Cluster) sendAgain(now sim.Time) {
-	slices.SortFunc(c.strays, func(a, b Served) int { return int(a.ID - b.ID) })
 	again := c.strays[:0]
 	for i := range c.strays {
 		s := &c.strays[i]
@@ -201,6 +197,7 @@ func (c *Cluster) sendAgain(now sim.Time) {
 	}
 	if len(again) > 0 {
 		c.gateway = append(append(make([]Served, 0, len(again)+len(c.gateway)), again...), c.gateway...)
+		c.sortGateway()
 	}
 	clear(c.strays)
 	c.strays = c.strays[:0]
@@ -212,13 +209,13 @@ func (c *Cluster) fail(now sim.Time, s *Served, reason string) {
 	c.out.Failed++
 	c.out.End = max(c.out.End, now)
 	c.record(Record{What: Failed, At: now, Replica: none, Request: s, Reason: reason})
+	c.gate.ended(now, s)
 	c.ended(&s.Request, now)
 }
 
 // giveUp lets the requests at the gateway fail if no replica will ever serve again.
 func (c *Cluster) giveUp(now sim.Time) {
-	c.dropHandovers(now)
-	if len(c.gateway) == 0 || !c.hopeless(0, c.decoders.first) {
+	if len(c.gateway) == 0 || !c.hopeless() {
 		return
 	}
 	for i := range c.gateway {
@@ -228,9 +225,9 @@ func (c *Cluster) giveUp(now sim.Time) {
 	c.gateway = c.gateway[:0]
 }
 
-// hopeless tells whether none of the replicas from first to last serves, and none will.
-func (c *Cluster) hopeless(first, last int32) bool {
-	for i := first; i < last; i++ {
+// hopeless tells whether no replica serves and none will.
+func (c *Cluster) hopeless() bool {
+	for i := range c.replicas {
 		r := &c.replicas[i]
 		switch r.state {
 		case Up, Starting:

@@ -52,6 +52,9 @@ func (p *plan) Preempt(q *batch.Seq) {
 	s.Computed = 0
 	s.place = inQueue
 	r.queue.pushFront(r.seqs, slot)
+	if r.observer != nil {
+		r.observer.Queued(&s.Seq)
+	}
 	r.c.record(Record{What: Preempted, At: p.m.it.Start, Replica: r.index, N: tokens, Request: &s.out})
 }
 

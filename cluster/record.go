@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"orrery/hwmodel"
+	"orrery/policies/batch"
 	"orrery/sim"
 	"orrery/workloads"
 )
@@ -82,7 +83,8 @@ type Served struct {
 	// what that takes, together with alternatives it has been through.
 	Rung int32
 
-	work int64 // predicted tokens still to do, as its replica's view counts them
+	key  batch.Key // its place in the order of the gateway
+	work int64     // predicted tokens still to do, as its replica's view counts them
 }
 
 // Span is a stretch of time on one pipeline stage.

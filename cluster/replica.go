@@ -16,6 +16,7 @@ type replica struct {
 	c        *Cluster
 	index    int32
 	policy   batch.Policy
+	observer batch.Observer // the policy, if it wants to know who comes and goes
 	limits   batch.Limits
 	cost     hwmodel.CostModel
 	maxLen   int
@@ -42,12 +43,6 @@ type replica struct {
 	iteration int64
 	ahead     hwmodel.Batch // scratch for pricing stretches
 	worker    *worker       // runs the iterations, nil if they are priced
-	view      *view         // in which a router sees it
-	role      Role
-	leaving   int     // sequences that are ready to go, or on their way, to a replica that decodes
-	inbox     []int32 // handovers to this one whose blocks did not fit yet, oldest first
-	freed     bool    // memory has been given back since the inbox was looked at
-	coming    []int32 // handovers whose blocks are on their way here
 	state     State
 	upAt      sim.Time      // when it serves, if it starts, or starts, if it is down
 	paceAt    sim.Time      // when its slow time ends
@@ -107,9 +102,10 @@ func (r *replica) init(c *Cluster, index int32, cfg *ReplicaConfig) error {
 		queue: newList(), held: newList(), swapped: newList(),
 		flights:   make([]microBatch, cfg.stages()),
 		stageFree: make([]sim.Time, cfg.stages()),
-		startUp:   cfg.StartUp, role: c.cfg.role(int(index)), slowness: 1, upAt: Never, paceAt: Never, lostAt: Never,
+		startUp:   cfg.StartUp, slowness: 1, upAt: Never, paceAt: Never, lostAt: Never,
 	}
 	r.plan.r = r
+	r.observer, _ = cfg.Policy.(batch.Observer)
 	if cfg.Executor != nil {
 		r.worker = &worker{executor: cfg.Executor}
 		if err := r.worker.check(cfg, cfg.stages(), r.limits.Swap); err != nil {
@@ -155,18 +151,39 @@ func (r *replica) margin() int64 {
 
 // submit puts a request at the end of the queue.
 func (r *replica) submit(now sim.Time, s *Served) {
-	i := r.slot()
+	var i int32
+	if k := len(r.freeSlot); k > 0 {
+		i = r.freeSlot[k-1]
+		r.freeSlot = r.freeSlot[:k-1]
+	} else {
+		i = int32(len(r.seqs))
+		r.seqs = append(r.seqs, sequence{})
+	}
 	q := &r.seqs[i]
 	epoch, names := q.epoch, q.names
-	*q = sequence{out: *s, epoch: epoch, names: names[:0], Seq: batch.Seq{
-		ID: s.ID, Arrived: s.Arrived, Tenant: s.Tenant, Turn: s.Turn, Slot: i,
-		Prompt: s.Request.Prompt + s.Emitted, Generated: s.Emitted, Restarts: s.Retries,
-	}, lost: s.lost}
+	*q = sequence{out: *s, epoch: epoch, names: names[:0], Seq: r.c.seq(s), lost: s.lost}
+	q.Slot = i
 	r.queue.pushBack(r.seqs, i)
+	if r.observer != nil {
+		r.observer.Queued(&q.Seq)
+	}
 	if r.flying > 0 && len(r.flights) == 1 {
 		r.cut(now)
 	}
 	r.wake(now)
+}
+
+// seq returns what policies may know of a request that is not on a replica yet.
+func (c *Cluster) seq(s *Served) batch.Seq {
+	q := batch.Seq{
+		ID: s.ID, Arrived: s.Arrived, Tenant: s.Tenant, Turn: s.Turn, Tier: s.Tier,
+		Prompt: s.Request.Prompt + s.Emitted, Generated: s.Emitted, Restarts: s.Retries,
+	}
+	q.Priority, q.Deadline = c.urgency(s)
+	if c.cfg.Predict != nil {
+		q.Predicted = c.cfg.Predict.Answer(&s.Request)
+	}
+	return q
 }
 
 // wake schedules a decision for the next instant at which one can be taken.
@@ -192,8 +209,7 @@ func (r *replica) next(now sim.Time) {
 		r.plan.begin(now, m)
 		r.policy.Plan(&r.plan)
 	}
-	r.view.report(now, r)
-	r.makeRoom(now)
+	r.c.view.report(now, r)
 	if m.it.Batch.Tokens() == 0 {
 		return
 	}
@@ -313,7 +329,6 @@ func (r *replica) complete(now sim.Time) {
 	r.flying--
 	r.wake(now)
 	r.rest(now)
-	r.makeRoom(now)
 }
 
 // settle applies the iterations of an unfinished stretch that had ended at now.

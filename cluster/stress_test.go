@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"orrery/hwmodel"
+	"orrery/policies/admit"
 	"orrery/policies/batch"
+	"orrery/policies/route"
 	"orrery/sim"
 	"orrery/workloads"
 	"orrery/workloads/trace"
@@ -74,16 +76,6 @@ func (a *auditor) audit(r *replica) {
 		}
 		held += blocks
 	}
-	for i := range a.c.handovers {
-		h := &a.c.handovers[i]
-		switch {
-		case !h.active:
-		case h.from == r.index:
-			held += r.seqs[h.slot].blocks
-		case h.to == r.index:
-			held += h.blocks
-		}
-	}
 	for _, i := range r.mem.index {
 		if p := &r.mem.parts[i]; p.refs > 0 {
 			held += p.blocks
@@ -122,6 +114,9 @@ type stressCase struct {
 	Overlap   int // 0 no host time, 1 added, 2 overlapped
 	Until     float64
 	Step      bool
+	Order     string // of the queue, empty for that of arrival
+	Tiers     int
+	Admit     int // policy of the gateway, 0 for none
 }
 
 func drawCase(seed uint64) stressCase {
@@ -147,10 +142,64 @@ func drawCase(seed uint64) stressCase {
 	if rng.IntN(5) == 0 {
 		c.Until = 0.02 + rng.Float64()*0.5
 	}
+	if rng.IntN(2) == 0 {
+		c.Order = []string{"priority", "aging", "edf", "sjf", "prompt", "vtc"}[rng.IntN(6)]
+		c.Tiers = 1 + rng.IntN(3)
+	}
+	if rng.IntN(3) == 0 {
+		c.Admit = 1 + rng.IntN(5)
+	}
 	return c
 }
 
+// orders returns a fresh order of a queue.
+func orders(name string) batch.Order {
+	switch name {
+	case "priority":
+		return &batch.ByKey{Ranking: batch.Priority{}}
+	case "aging":
+		return &batch.ByKey{Ranking: batch.Priority{Aging: 20 * time.Millisecond}}
+	case "edf":
+		return &batch.ByKey{Ranking: batch.EDF{}}
+	case "sjf":
+		return &batch.ByKey{Ranking: batch.ShortestJob{}}
+	case "prompt":
+		return &batch.ByKey{Ranking: batch.ShortestJob{PromptOnly: true}}
+	}
+	return &batch.VTC{PromptWeight: 1, TokenWeight: 2}
+}
+
+// admits returns a fresh policy of the gateway.
+func (c *stressCase) admits() admit.Policy {
+	switch c.Admit {
+	case 1:
+		return &admit.TokenBucket{Rate: 60, Burst: 5, PerTenant: true}
+	case 2:
+		return &admit.TokenBucket{Rate: 5000, Burst: 1000, Tokens: true, Wait: time.Second}
+	case 3:
+		return &admit.QueueCap{Max: 15}
+	case 4:
+		return &admit.Shed{QueueCap: admit.QueueCap{Max: 30}, Share: 0.5, Top: 1}
+	case 5:
+		return &admit.Early{Target: 50 * time.Millisecond, Slack: 1}
+	}
+	return nil
+}
+
+// tiers returns the service classes of a case.
+func (c *stressCase) tiers() []Tier {
+	return []Tier{{Priority: 1, Deadline: 50 * time.Millisecond}, {Deadline: 200 * time.Millisecond}, {Priority: -1}}[:c.Tiers]
+}
+
+// policy returns a fresh policy of a replica.
 func (c *stressCase) policy() batch.Policy {
+	if c.Order == "" {
+		return c.batch()
+	}
+	return &batch.Ordered{Policy: c.batch(), Order: orders(c.Order)}
+}
+
+func (c *stressCase) batch() batch.Policy {
 	sarathi := batch.Sarathi{MaxSeqs: c.Seqs, Budget: c.Budget, Watermark: c.Watermark}
 	switch c.Policy {
 	case "request-level":
@@ -232,6 +281,9 @@ func (c *stressCase) requests() requests {
 		if rng.IntN(6) == 0 {
 			r.Prompt = 1 + rng.Int32N(longest)
 		}
+		if c.Tiers > 0 {
+			r.Tier, r.Tenant = int32(i)%int32(c.Tiers), int32(i*i%5)
+		}
 		if c.Part > 0 {
 			r.PrefixBlock = c.Part
 			family := rng.Uint64N(4)
@@ -258,6 +310,13 @@ func (c *stressCase) run(t *testing.T) (w *watcher, out Outcome, fault string) {
 	cfg := Config{
 		Source: c.source(t), Record: []Recorder{a, w}, FirstToken: c.Mode, Step: c.Step, LateGap: stressLate, Until: sim.Seconds(c.Until),
 		Router: anyRouter(c.Seed),
+		Tiers:  c.tiers(), Admit: c.admits(),
+	}
+	if c.Order == "sjf" {
+		cfg.Predict = &route.MeanByClient{}
+	}
+	if o, ok := orders(c.Order).(*batch.ByKey); ok && c.Order != "" {
+		cfg.Order = o.Ranking
 	}
 	for range c.Replicas {
 		cfg.Replicas = append(cfg.Replicas, ReplicaConfig{
@@ -300,7 +359,7 @@ func (a *auditor) balanced(w *watcher, c *stressCase) {
 			swapped += 2 * ((r.N + int64(c.Block) - 1) / int64(c.Block))
 		case r.What == Iterated:
 			charged += r.Iteration.Batch.SwapBytes
-		case r.What == Scheduled && c.Replicas == 1:
+		case r.What == Scheduled && c.Replicas == 1 && c.Order == "":
 			if r.Request.ID < last {
 				a.note("request %d is scheduled after %d", r.Request.ID, last)
 			}

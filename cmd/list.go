@@ -141,6 +141,8 @@ func catalogue() ([]listing, error) {
 		models, devices, engines,
 		named("policies", "policy.batch", scenarios.Policies()),
 		named("routers", "policy.route", scenarios.Routers()),
+		named("admission", "policy.admit", scenarios.Admissions()),
+		named("orders", "policy.order", scenarios.Orders()),
 		named("scalers", "group.NAME.scale.policy", scenarios.Scalers()),
 		named("places", "group.NAME.place", scenarios.Places()),
 		named("faults", "faults.event.kind", scenarios.FaultKinds()),

@@ -53,6 +53,9 @@ func (s *Scenario) Build(seed uint64) (*Experiment, error) {
 	var doubts []string
 	if s.text {
 		e.Config.Router = s.Policy.route.policy(sim.Stream(seed, "route"))
+		e.Config.Admit = s.Policy.admit.policy(s)
+		e.Config.Order = s.Policy.order.gateway()
+		e.Config.Predict = s.Policy.order.predictor()
 		e.Config.ViewDelay = time.Duration(s.Policy.ViewDelay)
 	}
 	switch {
@@ -99,7 +102,11 @@ func (s *Scenario) newPolicy() batch.Policy {
 	from := reflect.ValueOf(s.Policy.batch).Elem()
 	p := reflect.New(from.Type())
 	p.Elem().Set(from) // the scenario's own never decides, so it has no state yet
-	return p.Interface().(batch.Policy)
+	policy := p.Interface().(batch.Policy)
+	if order := s.Policy.order.queue(); order != nil {
+		return &batch.Ordered{Policy: policy, Order: order}
+	}
+	return policy
 }
 
 // KVBlocks returns the number of KV blocks of a replica.
@@ -238,6 +245,14 @@ func settingsText(policy any) string {
 	return strings.Join(settings, ", ")
 }
 
+// withSettings names a part with its settings, if it has any.
+func withSettings(name string, part any) string {
+	if text := settingsText(part); text != "" {
+		return name + " (" + text + ")"
+	}
+	return name
+}
+
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -256,6 +271,12 @@ func (s *Scenario) policyText() string {
 	text := fmt.Sprintf("%s (%s)", s.Policy.Batch, settingsText(s.Policy.batch))
 	if s.Policy.PrefixCache {
 		text += ", prefix cache"
+	}
+	if s.Policy.Order != orders[0].Name.Name {
+		text += ", order " + withSettings(s.Policy.Order, s.Policy.order)
+	}
+	if s.Policy.Admit != admissions[0].Name.Name {
+		text += ", admit " + withSettings(s.Policy.Admit, s.Policy.admit)
 	}
 	if s.Hardware.Replicas > 1 {
 		text += ", route " + s.Policy.Route

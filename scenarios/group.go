@@ -45,7 +45,7 @@ type Group struct {
 var roles = []cluster.Role{cluster.Both, cluster.Prefill, cluster.Decode}
 
 // gatewayKeys are the keys of [policy] that are not of a replica.
-var gatewayKeys = []string{"route", "view_delay"}
+var gatewayKeys = []string{"route", "view_delay", "admit", "order"}
 
 // groupSections are the sections that a group may override.
 var groupSections = []string{"hardware", "policy", "cost"}
@@ -206,7 +206,13 @@ func (g *Group) ownPolicy(key string) bool {
 	if slices.Contains(gatewayKeys, key) {
 		return false
 	}
-	return !slices.ContainsFunc(fields(g.scenario.Policy.route), func(f field) bool { return f.key == key })
+	p := &g.scenario.Policy
+	for _, part := range []any{p.route, p.admit, p.order} {
+		if slices.ContainsFunc(fields(part), func(f field) bool { return f.key == key }) {
+			return false
+		}
+	}
+	return true
 }
 
 // resolvedScale fills in what the scaling of a group leaves out.

@@ -157,37 +157,47 @@ func (d *decoder) policy(s *Scenario) {
 	p := &s.Policy
 	p.Batch = d.choose("policy", "batch", batchPolicies[0].Name.Name)
 	p.Route = d.choose("policy", "route", routers[0].Name.Name)
+	p.Admit = d.choose("policy", "admit", admissions[0].Name.Name)
+	p.Order = d.choose("policy", "order", orders[0].Name.Name)
 	maxLen := max(1, s.Model.MaxLen)
 	var others []alternative
 	for _, b := range batchPolicies {
-		if made := b.make(maxLen); b.Name.Name == p.Batch {
-			p.batch = made
-		} else {
-			others = append(others, alternative{"batch", b.Name.Name, made})
-		}
+		others = take(others, &p.batch, "batch", b.Name, p.Batch, b.make(maxLen))
 	}
 	for _, r := range routers {
-		if made := r.make(); r.Name.Name == p.Route {
-			p.route = made
-		} else {
-			others = append(others, alternative{"route", r.Name.Name, made})
-		}
+		others = take(others, &p.route, "route", r.Name, p.Route, r.make())
 	}
-	targets := []any{p}
-	if p.batch != nil {
-		targets = append(targets, p.batch)
-	} else {
+	for _, a := range admissions {
+		others = take(others, &p.admit, "admit", a.Name, p.Admit, a.make())
+	}
+	for _, o := range orders {
+		others = take(others, &p.order, "order", o.Name, p.Order, o.make())
+	}
+	switch {
+	case p.batch == nil:
 		d.unknown("policy.batch", "batch policy", p.Batch, namesOf(Policies()))
-	}
-	if p.route != nil {
-		targets = append(targets, p.route)
-	} else {
+	case p.route == nil:
 		d.unknown("policy.route", "router", p.Route, namesOf(Routers()))
-	}
-	if len(targets) == 3 {
-		d.fill("policy", d.table("policy"), targets, others)
+	case p.admit == nil:
+		d.unknown("policy.admit", "policy of admission", p.Admit, namesOf(Admissions()))
+	case p.order == nil:
+		d.unknown("policy.order", "order of queues", p.Order, namesOf(Orders()))
+	default:
+		d.fill("policy", d.table("policy"), append([]any{p}, p.parts()...), others)
 	}
 }
+
+// take sets to to the part that a name chooses; the others it adds to the alternatives.
+func take[T any](others []alternative, to *T, chooser string, name Name, chosen string, made T) []alternative {
+	if name.Name == chosen {
+		*to = made
+		return others
+	}
+	return append(others, alternative{chooser, name.Name, made})
+}
+
+// parts returns the parts of the section, whose keys it takes.
+func (p *Policy) parts() []any { return []any{p.batch, p.route, p.admit, p.order} }
 
 // memory checks the policy's settings and counts the KV blocks of a replica.
 func (c *checker) memory(s *Scenario) {
@@ -199,16 +209,16 @@ func (c *checker) memory(s *Scenario) {
 			return
 		}
 	}
-	if check, ok := s.Policy.route.(interface{ Check() error }); ok {
+	for _, part := range s.Policy.parts() {
+		check, ok := part.(interface{ Check() error })
+		if !ok {
+			continue
+		}
 		if err := check.Check(); err != nil {
 			key, rest, _ := strings.Cut(err.Error(), " ")
 			p.fail(key, "%s", rest)
 			return
 		}
-	}
-	if d := s.Policy.ViewDelay; d > maxViewDelay {
-		p.fail("view_delay", "is %q; want at most %q", d, maxViewDelay)
-		return
 	}
 	limits := s.Policy.batch.Limits(s.Model.MaxLen)
 	h := c.in("hardware")

@@ -200,8 +200,8 @@ func (s *Scenario) sections() []section {
 	if s.Cost.part != nil {
 		add(3, s.Cost.part)
 	}
-	if s.Policy.batch != nil && s.Policy.route != nil {
-		add(4, s.Policy.batch, s.Policy.route)
+	if s.Policy.order != nil {
+		add(4, s.Policy.parts()...)
 	}
 	if s.Traffic.part != nil {
 		add(5, s.Traffic.part.parts()...)

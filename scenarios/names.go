@@ -64,6 +64,55 @@ var routers = []struct {
 	{Name{"weighted", "the highest sum of weighted scores: queue, KV cache, prefix, load (llm-d)"}, newWeighted},
 }
 
+// orders is the table of orders of queues. Settings are toml tags, as for batch policies.
+var orders = []struct {
+	Name
+	make func() order
+}{
+	{Name{"fifo", "first come, first served; those pre-empted before others"}, func() order { return &arrivalOrder{} }},
+	{Name{"priority", "the highest priority of tiers first, with aging if wanted"}, func() order { return &priorityOrder{} }},
+	{Name{"edf", "the earliest deadline first: ttft of the tier, counted from the arrival"},
+		func() order { return &ranked{ranking: batch.EDF{}} }},
+	{Name{"shortest-prompt", "the shortest prompt first"},
+		func() order { return &ranked{ranking: batch.ShortestJob{PromptOnly: true}} }},
+	{Name{"shortest-job", "the shortest prompt and answer first, answers predicted by the mean of the tenant and tier"},
+		func() order { return &ranked{ranking: batch.ShortestJob{}, predict: meanAnswers} }},
+	{Name{"oracle-shortest-job", "the same, with the true lengths of answers, which no scheduler can know"},
+		func() order { return &ranked{ranking: batch.ShortestJob{}, predict: oracle} }},
+	{Name{"vtc", "the tenant that was served least first (virtual token counter)"},
+		func() order { return &vtcOrder{PromptWeight: 1, TokenWeight: 2} }},
+}
+
+// admissions is the table of policies of admission. Settings are toml tags likewise.
+var admissions = []struct {
+	Name
+	make func() admission
+}{
+	{Name{"all", "every request is let in"}, func() admission { return &open{} }},
+	{Name{"token-bucket", "a rate on average, of requests or tokens, for all or for each tenant"}, newTokenBucket},
+	{Name{"queue-cap", "so many requests under way at most"}, func() admission { return &queueCap{} }},
+	{Name{"shed", "the same, with less room for lower priorities of tiers"}, newShedding},
+	{Name{"early-rejection", "what would probably miss its first token's deadline is refused at once (Mooncake)"}, newEarlyRejection},
+}
+
+// Orders returns the orders of queues by name.
+func Orders() []Name {
+	out := make([]Name, len(orders))
+	for i := range orders {
+		out[i] = orders[i].Name
+	}
+	return out
+}
+
+// Admissions returns the policies of admission by name.
+func Admissions() []Name {
+	out := make([]Name, len(admissions))
+	for i := range admissions {
+		out[i] = admissions[i].Name
+	}
+	return out
+}
+
 // Policies returns the batch policies by name.
 func Policies() []Name {
 	out := make([]Name, len(batchPolicies))

@@ -102,6 +102,8 @@ type Cost struct {
 type Policy struct {
 	Batch       string `toml:"batch"`        // one of Policies, default vllm-v1
 	Route       string `toml:"route"`        // one of Routers, default least-outstanding
+	Admit       string `toml:"admit"`        // one of Admissions, default all
+	Order       string `toml:"order"`        // of queues, one of Orders, default fifo
 	PrefixCache bool   `toml:"prefix_cache"` // reuse the KV blocks of shared prefixes, default false
 	// ViewDelay is how much later the router hears of what happens on the replicas, default
 	// 0. What it has sent it knows at once.
@@ -109,6 +111,8 @@ type Policy struct {
 
 	batch batch.Policy
 	route router
+	admit admission
+	order order
 }
 
 // Traffic says what is asked and when. The part is one of synthetic (default),

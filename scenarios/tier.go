@@ -58,7 +58,7 @@ func (s *Scenario) clusterTiers() []cluster.Tier {
 	var out []cluster.Tier
 	for i := range s.Tiers {
 		t := &s.Tiers[i]
-		out = append(out, cluster.Tier{Name: t.Name, Priority: t.Priority, Deadline: time.Duration(t.TTFT)})
+		out = append(out, cluster.Tier{Name: t.Name, Priority: int32(t.Priority), Deadline: time.Duration(t.TTFT)})
 	}
 	return out
 }

@@ -64,11 +64,15 @@ type Seq struct {
 	Arrived   sim.Time // at the gateway
 	Tenant    int32
 	Turn      int32
-	Prompt    int32 // tokens to compute before the next one can be emitted: the prompt, and after a recomputation the tokens emitted before it
-	Computed  int32 // tokens whose KV is stored or being computed
-	Generated int32 // tokens emitted
-	Restarts  int32 // pre-emptions suffered
-	Slot      int32 // the replica's index of the sequence
+	Tier      int32    // service class
+	Priority  int32    // of its tier, higher before lower
+	Deadline  sim.Time // of its first token, [sim.Forever] if it has none
+	Predicted int32    // length of its answer as predicted when it was routed, tokens; 0 without a predictor
+	Prompt    int32    // tokens to compute before the next one can be emitted: the prompt, and after a recomputation the tokens emitted before it
+	Computed  int32    // tokens whose KV is stored or being computed
+	Generated int32    // tokens emitted
+	Restarts  int32    // pre-emptions suffered
+	Slot      int32    // the replica's index of the sequence
 }
 
 // Left returns the number of prompt tokens still to be computed.
@@ -100,7 +104,7 @@ type Plan interface {
 	// Queue returns all waiting sequences from the head on. The slice is the plan's
 	// and holds until the next call. It costs time in proportion to the queue.
 	Queue() []*Seq
-	// Front moves a waiting sequence to the head of the queue.
+	// Front moves a waiting sequence to the head of the queue. Of s only the slot counts.
 	Front(s *Seq)
 	// CanAdmit reports whether the head's reservation, with a first chunk of n
 	// tokens, fits the free blocks less the watermark.
