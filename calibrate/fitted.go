@@ -148,5 +148,6 @@ func EncodeProfile(p *hwmodel.Profile, note string) ([]byte, error) {
 func newProfile(d hwmodel.Device) *hwmodel.Profile {
 	p := &hwmodel.Profile{Device: d}
 	setCopy(p)
+	setPowers(p)
 	return p
 }

@@ -84,7 +84,7 @@ func (r *replica) land(m *microBatch, now sim.Time) {
 	}
 	m.group = nil
 	r.tidyGroups()
-	r.c.view.report(now, r)
+	r.view.report(now, r)
 }
 
 // prompted moves a sequence whose prompt is complete on to decoding, in group g if
@@ -100,7 +100,7 @@ func (r *replica) prompted(slot int32, g *group, now sim.Time) *group {
 			s.out.Last = now
 		}
 		r.c.record(Record{What: FirstToken, At: now, Replica: r.index, Request: &s.out})
-		r.c.view.prefilled(now, r.index, &s.out)
+		r.view.prefilled(now, r.index, &s.out)
 		r.c.gate.prefilled(now, &s.out, r.index)
 	} else if r.c.cfg.FirstToken == WithPrefill {
 		// Back from a recomputation: its last chunk emits the next token.
@@ -115,6 +115,10 @@ func (r *replica) prompted(slot int32, g *group, now sim.Time) *group {
 	}
 	if s.out.Emitted == s.out.Output {
 		r.retire(slot, now)
+		return g
+	}
+	if r.role == Prefill {
+		r.offer(slot, now)
 		return g
 	}
 	if g == nil {
@@ -241,6 +245,7 @@ func (r *replica) retire(slot int32, now sim.Time) {
 // last part first, so that the beginning of a prompt is evicted last.
 func (r *replica) release(s *sequence) {
 	r.mem.give(s.blocks)
+	r.freed = true
 	s.blocks = 0
 	for i := len(s.names) - 1; i >= 0; i-- {
 		r.mem.drop(s.names[i])

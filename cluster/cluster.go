@@ -40,6 +40,14 @@ type Config struct {
 	MaxRetries int    // after which such a request fails, 0 for no limit
 	Scalers    []Scaler
 
+	// DecodeRouter picks among the replicas that only decode, nil for the one with the
+	// fewest requests. It is shown those alone.
+	DecodeRouter route.Policy
+	Nodes        []Node // that the KV cache travels between; none for a network without delay
+	// Overlap is the share of a prompt's KV cache that is sent while the prompt is still
+	// being computed, layer by layer (0.9 in Splitwise's own simulator).
+	Overlap float64
+
 	Requests int64    // stop accepting after this many requests, 0 for no limit
 	Until    sim.Time // cut the run at this time, 0 for when all requests have ended
 	// LateGap is the gap between two tokens of a request above which the gap is
@@ -145,20 +153,29 @@ type Cluster struct {
 	replicas []replica
 	pools    []pool
 	devices  []*device           // of all pools
-	view     view                // of the replicas, for the router
+	view     view                // of the replicas that take requests, for the router
+	decoders view                // of those that take over from them, see handover.go
 	respond  workloads.Responder // the source, if it wants to know of completions
 
 	arrive, finish, decide, release sim.Action
 	rouse, made                     sim.Action // of pools and their devices
+	hand                            sim.Action // of handovers
 	serve, repair, strike           sim.Action // of the life of replicas, see life.go
-	recover, reclaim, scale         sim.Action
+	recover, reclaim, relink, scale sim.Action
 
 	nextArrival sim.Time
 	gate        gate
 	gateway     []Served // requests that the router keeps back, in order
 	strays      []Served // requests that have just lost their replicas
 	coming      Fault    // the next one
-	releasing   bool     // the router is about to be asked again
+	net         network
+	handovers   []handover // from replicas that compute prompts to others that decode
+	freeHand    []int32
+	unplaced    []int32         // handovers for which no replica has been found, oldest first
+	flowing     map[int32]int32 // handovers by flow
+	samples     []int32         // a replica of each group that only decodes
+	handing     bool            // handovers will be looked at in this instant
+	releasing   bool            // the router is about to be asked again
 	out         Outcome
 	rec         Record      // reused for every record
 	served      Served      // likewise for every arrival
@@ -223,13 +240,28 @@ func newCluster(cfg Config) (*Cluster, error) {
 			return nil, fmt.Errorf("replica %d: %w", i, err)
 		}
 	}
-	c.view.init(c)
+	if err := c.initHandover(); err != nil {
+		return nil, err
+	}
+	front, err := c.cfg.front()
+	if err != nil {
+		return nil, err
+	}
+	c.view.init(c, c.cfg.Router, 0, front)
+	c.decoders.init(c, c.cfg.DecodeRouter, front, int32(len(c.replicas))-front)
+	for i := range c.replicas {
+		c.replicas[i].view = &c.view
+		if int32(i) >= front {
+			c.replicas[i].view = &c.decoders
+		}
+	}
 	c.initGate()
 	c.serve = c.engine.On(sim.Arrive, "serve", c.onServe)
 	c.repair = c.engine.On(sim.Arrive, "repair", c.onRepair)
 	c.strike = c.engine.On(sim.Arrive, "strike", c.onStrike)
 	c.recover = c.engine.On(sim.Arrive, "recover", c.onRecover)
 	c.reclaim = c.engine.On(sim.Arrive, "reclaim", c.onReclaim)
+	c.relink = c.engine.On(sim.Arrive, "relink", c.onRelink)
 	c.scale = c.engine.On(sim.Decide, "scale", c.onScale)
 	if err := c.checkLife(); err != nil {
 		return nil, err
@@ -331,21 +363,25 @@ func (c *Cluster) route(now sim.Time, served *Served) bool {
 		return false
 	}
 	r := &c.replicas[i]
-	served.Replica, served.Routed = int32(i), now
-	if reason := r.refuse(req); reason != "" {
+	served.Replica, served.Routed = i, now
+	reason := r.refuse(req)
+	if r.role == Prefill && reason == "" {
+		reason = c.refuseAnswer(req)
+	}
+	if reason != "" {
 		if served.Retries > 0 {
 			c.fail(now, served, reason)
 			return true
 		}
 		c.out.Rejected++
-		c.record(Record{What: Rejected, At: now, Replica: int32(i), Request: served, Reason: reason})
+		c.record(Record{What: Rejected, At: now, Replica: i, Request: served, Reason: reason})
 		c.gate.ended(now, served)
 		c.ended(req, now)
 		return true
 	}
-	c.record(Record{What: Routed, At: now, Replica: int32(i), Request: served})
-	c.view.sent(int32(i), served)
-	c.gate.routed(now, served, int32(i))
+	c.record(Record{What: Routed, At: now, Replica: i, Request: served})
+	c.view.sent(i, served)
+	c.gate.routed(now, served, i)
 	r.submit(now, served)
 	return true
 }
@@ -383,11 +419,14 @@ func (c *Cluster) finished(s *Served, now sim.Time) {
 	c.record(Record{What: Finished, At: now, Replica: s.Replica, Request: s})
 	c.gate.ended(now, s)
 	c.ended(&s.Request, now)
-	c.view.ended(now, s.Replica, s, true)
+	c.replicas[s.Replica].view.ended(now, s.Replica, s, true)
 }
 
 // askAgain has the router asked about the requests it kept back, later in this instant.
 func (c *Cluster) askAgain() {
+	if len(c.unplaced) > 0 {
+		c.handSoon(c.engine.Now())
+	}
 	if len(c.gateway) > 0 && !c.releasing {
 		c.releasing = true
 		c.engine.At(c.engine.Now(), c.release, 0)
@@ -416,6 +455,7 @@ func (c *Cluster) close(until sim.Time) (Outcome, error) {
 		stalled = stalled || r.flying == 0 && r.queue.n+r.held.n+r.swapped.n > 0
 		r.abandon(c.out.End)
 	}
+	stalled = c.abandonHandovers(c.out.End) || stalled
 	for i := range c.pools {
 		stalled = c.pools[i].close(c.out.End) || stalled
 	}

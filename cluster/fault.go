@@ -11,7 +11,7 @@ import (
 type Fault struct {
 	At   sim.Time
 	Kind FaultKind
-	// Target is a replica; for NodeLoss a node. Faults of replicas
+	// Target is a replica; for NodeLoss and LinkLoss a node. Faults of replicas
 	// that have no devices at the time change nothing.
 	Target int32
 	// For is how long it lasts: until the repair of what crashed begins, the pace is
@@ -29,12 +29,13 @@ const (
 	NodeLoss                  // all replicas with a device on the node do
 	Slow                      // a replica is slow: a hot GPU, a noisy neighbour
 	Reclaim                   // a spot replica gets notice, drains, and is lost
+	LinkLoss                  // nothing leaves or reaches a node, and what is on its way waits; for good it is the loss of the node
 	numFaults
 )
 
 // String returns the kind's name as it stands in scenarios.
 func (k FaultKind) String() string {
-	return [numFaults]string{"crash", "node", "slow", "reclaim"}[k]
+	return [numFaults]string{"crash", "node", "slow", "reclaim", "link"}[k]
 }
 
 // Faults yields faults in order of time. There may be no end of them: they do not keep a
@@ -167,6 +168,9 @@ func (c *Cluster) onStrike(now sim.Time, _ uint32) {
 	}
 	f := c.coming
 	c.nextFault()
+	if f.Kind == LinkLoss && f.For == 0 {
+		f.Kind = NodeLoss // what nothing will ever reach again is lost
+	}
 	switch f.Kind {
 	case NodeLoss:
 		for i := range c.replicas {
@@ -174,12 +178,31 @@ func (c *Cluster) onStrike(now sim.Time, _ uint32) {
 				c.crash(now, r, f.For)
 			}
 		}
+	case LinkLoss:
+		c.cutOff(now, &f)
 	default:
 		if int(f.Target) < len(c.replicas) {
 			c.hit(now, &c.replicas[f.Target], &f)
 		}
 	}
 	c.giveUp(now)
+}
+
+// cutOff takes the network away from a node.
+func (c *Cluster) cutOff(now sim.Time, f *Fault) {
+	if int(f.Target) >= len(c.cfg.Nodes) {
+		return
+	}
+	c.net.lose(now, linksOfNode*f.Target+linkOut)
+	c.net.lose(now, linksOfNode*f.Target+linkIn)
+	c.engine.At(now.Add(f.For), c.relink, uint32(f.Target))
+}
+
+// onRelink gives a node its network back. (Of two losses that overlap the first to end
+// ends both.)
+func (c *Cluster) onRelink(now sim.Time, node uint32) {
+	c.net.restore(now, linksOfNode*int32(node)+linkOut)
+	c.net.restore(now, linksOfNode*int32(node)+linkIn)
 }
 
 // hit lets a fault of one replica happen.

@@ -22,6 +22,9 @@ type troubled struct {
 	Spare      int // replicas that are off at first
 	Nodes      int32
 	Scale      int // 0 for no scaler
+	Decode     int // the last so many replicas only decode, the others then compute prompts
+	Network    bool
+	Overlap    float64
 	Delay      time.Duration
 }
 
@@ -34,6 +37,10 @@ func drawTrouble(seed uint64) troubled {
 	c.Delay = time.Duration(rng.IntN(3)) * 5 * time.Millisecond
 	if rng.IntN(2) == 0 {
 		c.Retry = Resume
+	}
+	if all := c.Replicas + c.Spare; all > 1 && rng.IntN(2) == 0 {
+		c.Decode, c.Mode = 1+rng.IntN(all-1), WithPrefill
+		c.Network, c.Overlap = rng.IntN(3) > 0, float64(rng.IntN(3))/2
 	}
 	return c
 }
@@ -86,8 +93,20 @@ func (c *troubled) config(t *testing.T) Config {
 		}
 		cfg.Replicas = append(cfg.Replicas, r)
 	}
+	if c.Decode > 0 {
+		cfg.Groups = []Group{{Name: "prompts", Role: Prefill}, {Name: "answers", Role: Decode}}
+		for i := len(cfg.Replicas) - c.Decode; i < len(cfg.Replicas); i++ {
+			cfg.Replicas[i].Group = 1
+		}
+		cfg.Overlap = c.Overlap
+	}
+	if c.Network {
+		for range c.Nodes {
+			cfg.Nodes = append(cfg.Nodes, Node{Out: 5000, In: 4000, Inside: 20000, Latency: 100 * time.Microsecond, InsideLatency: time.Microsecond})
+		}
+	}
 	if p := []scale.Policy{nil, &scale.Reactive{High: 2, HighKV: 0.9, Low: 2, Step: 1}, &scale.Target{Requests: 4, KV: 0.7, Tolerance: 0.1, Hold: 50 * time.Millisecond}, &scale.Predictive{PerReplica: 30, Ahead: 20 * time.Millisecond, Smooth: 0.5, Trend: 0.2}}[c.Scale]; p != nil {
-		cfg.Scalers = []Scaler{{Policy: p, Every: 30 * time.Millisecond, Least: int(c.Seed % 2), Most: c.Replicas + c.Spare}}
+		cfg.Scalers = []Scaler{{Policy: p, Every: 30 * time.Millisecond, Least: int(c.Seed % 2), Most: c.Replicas + c.Spare - c.Decode}}
 	}
 	return cfg
 }
@@ -137,7 +156,7 @@ func (c *troubled) run(t *testing.T) (log string, out Outcome, lost int64, fault
 	}
 	for i := range cl.replicas {
 		r := &cl.replicas[i]
-		if v := &cl.view.seen[i]; c.Until == 0 && (r.mem.ledger.Used() != 0 || r.host.Used() != 0 || len(r.partials) != 0 || len(r.groups) != 0 || v.Outstanding != 0 || v.Tokens != 0 || v.Work != 0) {
+		if v := r.view.of(r.index); c.Until == 0 && (r.mem.ledger.Used() != 0 || r.host.Used() != 0 || len(r.partials) != 0 || len(r.groups) != 0 || r.leaving+len(r.inbox)+len(r.coming) != 0 || v.Outstanding != 0 || v.Tokens != 0 || v.Work != 0) {
 			a.note("left on replica %d: %d blocks, %d on the host, %d prompts, %d groups, view %+v", i, r.mem.ledger.Used(), r.host.Used(), len(r.partials), len(r.groups), *v)
 		}
 	}

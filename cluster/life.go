@@ -52,7 +52,10 @@ func (c *Cluster) move(now sim.Time, r *replica, to State) {
 	r.state = to
 	c.out.End = max(c.out.End, now)
 	c.record(Record{What: Moved, At: now, Replica: r.index, State: to})
-	c.view.ready(r.index, to == Up)
+	r.view.ready(r.index, to == Up)
+	if to == Up && len(c.unplaced) > 0 {
+		c.handSoon(now)
+	}
 }
 
 // start gives a replica its devices. It serves when its model is loaded.
@@ -89,7 +92,9 @@ func (r *replica) rest(now sim.Time) {
 }
 
 // idle tells whether a replica has nothing to do.
-func (r *replica) idle() bool { return r.flying == 0 && r.queue.n+r.held.n+r.swapped.n == 0 }
+func (r *replica) idle() bool {
+	return r.flying == 0 && r.queue.n+r.held.n+r.swapped.n+r.leaving+len(r.inbox)+len(r.coming) == 0
+}
 
 // crash takes a replica down with all it holds. It starts again after the repair; without
 // one (0) it never does.
@@ -98,6 +103,7 @@ func (c *Cluster) crash(now sim.Time, r *replica, repair time.Duration) {
 		return
 	}
 	r.lose(now)
+	c.breakHandovers(now, r)
 	c.move(now, r, Down)
 	if repair > 0 {
 		r.upAt = now.Add(repair)
@@ -155,7 +161,7 @@ func (r *replica) lose(now sim.Time) {
 	for i := range r.stageFree {
 		r.stageFree[i] = now
 	}
-	r.c.view.report(now, r)
+	r.view.report(now, r)
 }
 
 // stray records that a sequence has lost its replica, and keeps its request.
@@ -165,7 +171,9 @@ func (r *replica) stray(now sim.Time, s *sequence) {
 	s.out.Recomputed += s.Computed
 	s.out.lost = s.Computed
 	c.record(Record{What: Lost, At: now, Replica: r.index, N: int64(s.Computed), Request: &s.out})
-	c.view.ended(now, r.index, &s.out, false)
+	if s.place != leaving { // its router counts those no more
+		r.view.ended(now, r.index, &s.out, false)
+	}
 	c.gate.lost(now, &s.out, r.index)
 	c.strays = append(c.strays, s.out)
 	if r.observer != nil {
@@ -180,6 +188,7 @@ func (r *replica) stray(now sim.Time, s *sequence) {
 // sendAgain gives requests that have lost their replicas back to the gateway, ahead of
 // those that wait there, or lets them fail.
 func (c *Cluster) sendAgain(now sim.Time) {
+	slices.SortFunc(c.strays, func(a, b Served) int { return int(a.ID - b.ID) })
 	again := c.strays[:0]
 	for i := range c.strays {
 		s := &c.strays[i]
@@ -215,7 +224,8 @@ func (c *Cluster) fail(now sim.Time, s *Served, reason string) {
 
 // giveUp lets the requests at the gateway fail if no replica will ever serve again.
 func (c *Cluster) giveUp(now sim.Time) {
-	if len(c.gateway) == 0 || !c.hopeless() {
+	c.dropHandovers(now)
+	if len(c.gateway) == 0 || !c.hopeless(0, c.decoders.first) {
 		return
 	}
 	for i := range c.gateway {
@@ -225,9 +235,9 @@ func (c *Cluster) giveUp(now sim.Time) {
 	c.gateway = c.gateway[:0]
 }
 
-// hopeless tells whether no replica serves and none will.
-func (c *Cluster) hopeless() bool {
-	for i := range c.replicas {
+// hopeless tells whether none of the replicas from first to last serves, and none will.
+func (c *Cluster) hopeless(first, last int32) bool {
+	for i := first; i < last; i++ {
 		r := &c.replicas[i]
 		switch r.state {
 		case Up, Starting:

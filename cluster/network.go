@@ -184,7 +184,8 @@ func (w *network) settle(now sim.Time, f *netFlow, rate float64) {
 	}
 	f.rate = rate
 	f.end = sim.Forever
-	if ns := math.Ceil(f.left / rate * 1e9); rate > 0 && ns < float64(sim.Forever-now) {
+	// Rounded up, but for what floating point adds to whole nanoseconds.
+	if ns := math.Ceil(f.left / rate * (1e9 * (1 - 1e-13))); rate > 0 && ns < float64(sim.Forever-now) {
 		f.end = now + sim.Time(ns)
 	}
 }

@@ -43,6 +43,12 @@ type replica struct {
 	iteration int64
 	ahead     hwmodel.Batch // scratch for pricing stretches
 	worker    *worker       // runs the iterations, nil if they are priced
+	view      *view         // in which a router sees it
+	role      Role
+	leaving   int     // sequences that are ready to go, or on their way, to a replica that decodes
+	inbox     []int32 // handovers to this one whose blocks did not fit yet, oldest first
+	freed     bool    // memory has been given back since the inbox was looked at
+	coming    []int32 // handovers whose blocks are on their way here
 	state     State
 	upAt      sim.Time      // when it serves, if it starts, or starts, if it is down
 	paceAt    sim.Time      // when its slow time ends
@@ -102,7 +108,7 @@ func (r *replica) init(c *Cluster, index int32, cfg *ReplicaConfig) error {
 		queue: newList(), held: newList(), swapped: newList(),
 		flights:   make([]microBatch, cfg.stages()),
 		stageFree: make([]sim.Time, cfg.stages()),
-		startUp:   cfg.StartUp, slowness: 1, upAt: Never, paceAt: Never, lostAt: Never,
+		startUp:   cfg.StartUp, role: c.cfg.role(int(index)), slowness: 1, upAt: Never, paceAt: Never, lostAt: Never,
 	}
 	r.plan.r = r
 	r.observer, _ = cfg.Policy.(batch.Observer)
@@ -151,14 +157,7 @@ func (r *replica) margin() int64 {
 
 // submit puts a request at the end of the queue.
 func (r *replica) submit(now sim.Time, s *Served) {
-	var i int32
-	if k := len(r.freeSlot); k > 0 {
-		i = r.freeSlot[k-1]
-		r.freeSlot = r.freeSlot[:k-1]
-	} else {
-		i = int32(len(r.seqs))
-		r.seqs = append(r.seqs, sequence{})
-	}
+	i := r.slot()
 	q := &r.seqs[i]
 	epoch, names := q.epoch, q.names
 	*q = sequence{out: *s, epoch: epoch, names: names[:0], Seq: r.c.seq(s), lost: s.lost}
@@ -209,7 +208,8 @@ func (r *replica) next(now sim.Time) {
 		r.plan.begin(now, m)
 		r.policy.Plan(&r.plan)
 	}
-	r.c.view.report(now, r)
+	r.view.report(now, r)
+	r.makeRoom(now)
 	if m.it.Batch.Tokens() == 0 {
 		return
 	}
@@ -329,6 +329,7 @@ func (r *replica) complete(now sim.Time) {
 	r.flying--
 	r.wake(now)
 	r.rest(now)
+	r.makeRoom(now)
 }
 
 // settle applies the iterations of an unfinished stretch that had ended at now.

@@ -11,6 +11,7 @@ const (
 	prefilling
 	decoding
 	swapped
+	leaving // for a replica that decodes
 	gone
 )
 
@@ -34,6 +35,7 @@ type sequence struct {
 	group    *group // while decoding
 	joined   int64  // the group's count up to which its fields are synced
 	lateBase int64  // the group's late up to which its LateGaps are synced
+	hand     int32  // its handover, while it is leaving
 	own      bool   // it is a joiner: its last emission is out.Last, not the group's
 }
 

@@ -76,6 +76,16 @@ func (a *auditor) audit(r *replica) {
 		}
 		held += blocks
 	}
+	for i := range a.c.handovers {
+		h := &a.c.handovers[i]
+		switch {
+		case !h.active:
+		case h.from == r.index:
+			held += r.seqs[h.slot].blocks
+		case h.to == r.index:
+			held += h.blocks
+		}
+	}
 	for _, i := range r.mem.index {
 		if p := &r.mem.parts[i]; p.refs > 0 {
 			held += p.blocks

@@ -18,6 +18,7 @@ import (
 // all: that of the oldest.
 type view struct {
 	c       *Cluster
+	first   int32 // replica that seen begins with
 	router  route.Policy
 	watcher route.Watcher // the router, if it wants to know of changes
 	predict route.Predictor
@@ -41,8 +42,9 @@ type message struct {
 	kv      int64 // KV blocks held more, or fewer if negative
 }
 
-func (v *view) init(c *Cluster) {
-	*v = view{c: c, router: c.cfg.Router, delay: c.cfg.ViewDelay, seen: make([]route.Replica, len(c.cfg.Replicas))}
+// init makes it the view of n replicas from first on.
+func (v *view) init(c *Cluster, router route.Policy, first, n int32) {
+	*v = view{c: c, first: first, router: router, delay: c.cfg.ViewDelay, seen: make([]route.Replica, n)}
 	if x, ok := v.router.(route.Indexer); ok {
 		v.router = x.Indexed()
 	}
@@ -56,7 +58,7 @@ func (v *view) init(c *Cluster) {
 	}
 	v.hear = c.engine.On(sim.Finish, "hear", v.onHear)
 	for i := range v.seen {
-		cfg := &c.cfg.Replicas[i]
+		cfg := &c.cfg.Replicas[first+int32(i)]
 		v.seen[i] = route.Replica{Ready: true, Group: cfg.Group, KVBlocks: cfg.Blocks}
 	}
 	if v.watcher == nil {
@@ -68,18 +70,27 @@ func (v *view) init(c *Cluster) {
 }
 
 // choose asks the router for a replica, -1 for none at present.
-func (v *view) choose(now sim.Time, r *workloads.Request) int { return v.router.Route(now, r, v.seen) }
+func (v *view) choose(now sim.Time, r *workloads.Request) int32 {
+	i := v.router.Route(now, r, v.seen)
+	if i < 0 {
+		return none
+	}
+	return v.first + int32(i)
+}
+
+// of returns what is seen of replica i.
+func (v *view) of(i int32) *route.Replica { return &v.seen[i-v.first] }
 
 func (v *view) changed(i int32) {
 	if v.watcher != nil {
-		v.watcher.Changed(v.seen, int(i))
+		v.watcher.Changed(v.seen, int(i-v.first))
 	}
 }
 
 // sent notes that a request has been given to replica i.
 func (v *view) sent(i int32, s *Served) {
 	s.work = int64(s.Request.Prompt) + int64(v.predict.Answer(&s.Request))
-	l := &v.seen[i]
+	l := v.of(i)
 	l.Outstanding++
 	if v.reports&route.Queue != 0 {
 		l.Queued++
@@ -133,10 +144,10 @@ func (v *view) report(now sim.Time, r *replica) {
 // ready says from now on whether a replica takes new requests. The gateway itself
 // decides that, so there is no delay.
 func (v *view) ready(i int32, yes bool) {
-	if v.seen[i].Ready == yes {
+	if v.of(i).Ready == yes {
 		return
 	}
-	v.seen[i].Ready = yes
+	v.of(i).Ready = yes
 	v.changed(i)
 	if yes {
 		v.c.askAgain()
@@ -168,7 +179,7 @@ func (v *view) onHear(now sim.Time, _ uint32) {
 }
 
 func (v *view) heed(m *message) {
-	l := &v.seen[m.replica]
+	l := v.of(m.replica)
 	l.Outstanding -= m.ended
 	l.Queued += m.queued
 	l.Work -= m.work
@@ -213,4 +224,6 @@ func (b *mailbag) pop() message {
 
 // stepping tells whether replicas must not cross iterations in jumps: because they were
 // told not to, or because the router wants to know of each.
-func (c *Cluster) stepping() bool { return c.cfg.Step || c.view.reports&route.Memory != 0 }
+func (c *Cluster) stepping() bool {
+	return c.cfg.Step || (c.view.reports|c.decoders.reports)&route.Memory != 0
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"orrery/plan/sweep"
 	"orrery/report"
 	"orrery/scenarios"
 )
@@ -115,33 +116,13 @@ func parseVary(vary []string) ([]axis, error) {
 	var axes []axis
 	for _, text := range vary {
 		key, list, ok := strings.Cut(text, "=")
-		values := splitValues(list)
+		values := sweep.Values(list)
 		if !ok || key == "" || slices.Contains(values, "") {
 			return nil, inputErrorf("--vary %s; want a key and its values, such as --vary policy.batch=vllm,sarathi", text)
 		}
 		axes = append(axes, axis{strings.TrimSpace(key), values})
 	}
 	return axes, nil
-}
-
-func splitValues(list string) []string {
-	var values []string
-	depth, quoted, from := 0, false, 0
-	for i, c := range list {
-		switch {
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '[' || c == '{':
-			depth++
-		case c == ']' || c == '}':
-			depth--
-		case c == ',' && depth == 0:
-			values = append(values, strings.TrimSpace(list[from:i]))
-			from = i + 1
-		}
-	}
-	return append(values, strings.TrimSpace(list[from:]))
 }
 
 // combination is one value for each axis.

@@ -30,7 +30,8 @@ type Profile struct {
 	Streams     []Stream        `toml:"stream"`
 	Convs       []Conv          `toml:"conv"`
 	Collectives []Collective    `toml:"collective"`
-	Copy        Send            `toml:"copy"` // between device and host memory
+	Copy        Send            `toml:"copy"`            // between device and host memory
+	Powers      []Power         `toml:"power,omitempty"` // by kind of work; none if the board's limit is not known
 	Facts       Facts           `toml:"facts"`
 }
 
@@ -126,6 +127,9 @@ func (p *Profile) check() error {
 	}
 	for i := range p.Collectives {
 		c.collective(fmt.Sprintf("collective[%d]", i), &p.Collectives[i], d)
+	}
+	for i := range p.Powers {
+		c.power(fmt.Sprintf("power[%d]", i), &p.Powers[i])
 	}
 	c.send("copy", &p.Copy)
 	if p.Copy.Rate > d.PCIeBytes {

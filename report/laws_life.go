@@ -42,7 +42,7 @@ func (l *Laws) request(r *cluster.Record) {
 		l.live[s.ID] = q
 		return
 	}
-	if q.replica >= 0 && q.replica != r.Replica && r.What != cluster.Failed {
+	if q.replica >= 0 && q.replica != r.Replica && r.What != cluster.Failed && r.What != cluster.Received {
 		l.breaks(r, "was routed to replica %d", q.replica)
 	}
 	want := func(stages ...cluster.What) {
@@ -74,6 +74,19 @@ func (l *Laws) request(r *cluster.Record) {
 		}
 		l.replica(r.Replica).held--
 		q.lost, q.replica = true, -1
+		l.live[s.ID] = q
+		return
+	case cluster.Sent:
+		want(cluster.FirstToken)
+		if r.N < 0 {
+			l.breaks(r, "%d bytes", r.N)
+		}
+		return
+	case cluster.Received:
+		want(cluster.FirstToken)
+		l.replica(q.replica).held--
+		l.replica(r.Replica).held++
+		q.replica = r.Replica
 		l.live[s.ID] = q
 		return
 	case cluster.Failed:

@@ -88,6 +88,7 @@ func TestRouterSettings(t *testing.T) {
 		{"session-affinity", "sessions_kept=-1", `policy.sessions_kept is -1; want 0 to 1073741824`},
 		{"weighted", "kv_weight=-2", `policy.kv_weight is -2.0; want a weight of 0 to 1e6`},
 		{"weighted", "load_limit=0", `policy.load_limit is 0; want at least 1 request`},
+		{"random", "view_delay=25h", `policy.view_delay is "25h0m0s"; want at most "24h0m0s"`},
 		{"random", "view_delay=-1s", `policy.view_delay is -1s; want a duration of at least 0`},
 	} {
 		s, err := Load("affinity")

@@ -220,6 +220,10 @@ func (c *checker) memory(s *Scenario) {
 			return
 		}
 	}
+	if d := s.Policy.ViewDelay; d > maxViewDelay {
+		p.fail("view_delay", "is %q; want at most %q", d, maxViewDelay)
+		return
+	}
 	limits := s.Policy.batch.Limits(s.Model.MaxLen)
 	h := c.in("hardware")
 	switch {

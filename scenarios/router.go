@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"orrery/policies/route"
 )
@@ -14,6 +15,10 @@ type router interface {
 	// policy returns the router of one run, which draws from rng.
 	policy(rng *rand.Rand) route.Policy
 }
+
+// maxViewDelay bounds the age of the router's view, so that messages arrive within the
+// range of the clock.
+const maxViewDelay = Duration(24 * time.Hour)
 
 // plain makes a router without settings.
 func plain(f func(*rand.Rand) route.Policy) func() router {

@@ -6,11 +6,12 @@ import (
 )
 
 // Single returns the scenario of one run, with more overrides applied: without the
-// sections about questions that take many runs, and about what is printed of it. Runs
-// that are the same have the same [Scenario.Resolved] whatever was asked about them.
+// sections about questions that take many runs, and about what is printed of it, and with the
+// default seed. Runs that are the same have the same [Scenario.Resolved] whatever was asked
+// about them.
 func (s *Scenario) Single(sets ...string) (*Scenario, error) {
 	doc := s.doc.clone()
-	for _, key := range []string{"description", "output", "compare", "capacity", "fleet", "sweep"} {
+	for _, key := range []string{"description", "seed", "output", "compare", "capacity", "fleet", "sweep"} {
 		doc.drop(key)
 	}
 	return load(doc, sets)

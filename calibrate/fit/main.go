@@ -4,7 +4,8 @@
 //	go run ./calibrate/fit -data ../shared/data -out hwmodel
 //
 // With -ops gemm,moe it fits these operators alone and leaves everything else in the
-// files as it stands; the names "engines" and "frameworks" stand for what programs add to kernels. With -transfer it fits nothing and says
+// files as it stands; the names "engines" and "frameworks" stand for what programs add to
+// kernels, "power" for watts. With -transfer it fits nothing and says
 // how far each device is missed by what its donors alone give.
 package main
 
@@ -46,6 +47,7 @@ func main() {
 const (
 	enginesPart    = "engines"
 	frameworksPart = "frameworks"
+	powerPart      = "power"
 )
 
 func run(data, out, ops string) error {
@@ -59,6 +61,11 @@ func run(data, out, ops string) error {
 	}
 	if err := fitOperators(data, profiles, wanted); err != nil {
 		return err
+	}
+	if slices.Contains(wanted, powerPart) {
+		if err := fitPower(data, profiles); err != nil {
+			return err
+		}
 	}
 	for _, p := range profiles {
 		if err := write(filepath.Join(out, "profiles", p.Device.Name+".toml"), "# A device and the fitted constants of its operators. Written by calibrate/fit; do not edit.\n# Times are seconds, rates are per second, shares are of the device's peaks.\n\n", p); err != nil {
@@ -83,7 +90,7 @@ func parts(ops string) ([]string, error) {
 	for _, o := range calibrate.Operators() {
 		all = append(all, o.Name)
 	}
-	all = append(all, enginesPart, frameworksPart)
+	all = append(all, enginesPart, frameworksPart, powerPart)
 	if ops == "" {
 		return all, nil
 	}
@@ -155,6 +162,24 @@ func reportTransfer(data, out, ops string) error {
 		for _, s := range scores {
 			fmt.Printf("%-18s %-15s %-24s mean %5.1f %%  median %5.1f %%  bias %+5.1f %%  %3.0f %% in the band  %6d rows, %d without constants\n",
 				o.Name, s.GPU, s.Group, 100*s.Mean, 100*s.Median, 100*s.Bias, 100*s.Inside, s.Rows, s.Skipped)
+		}
+	}
+	return nil
+}
+
+func fitPower(data string, profiles []*hwmodel.Profile) error {
+	rows, err := calibrate.ReadEnergy(data, profiles)
+	if err != nil {
+		return err
+	}
+	if err := calibrate.FitPower(profiles, rows); err != nil {
+		return err
+	}
+	for _, p := range profiles {
+		for i := range p.Powers {
+			if f := &p.Powers[i].Fit; f.HeldOutRows > 0 {
+				fmt.Printf("%-20s power on %-6s held out: mean %5.1f %%  median %5.1f %%  p90 %5.1f %%  %4d rows\n", p.Device.Name, p.Powers[i].Kind, 100*f.HeldOutMean, 100*f.HeldOutMedian, 100*f.HeldOutP90, f.HeldOutRows)
+			}
 		}
 	}
 	return nil

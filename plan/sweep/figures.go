@@ -19,11 +19,14 @@ const (
 	Number Kind = iota
 	Whole
 	Truth
+	Seed // an unsigned integer
 	Text
 )
 
 // String returns the type as DuckDB has it.
-func (k Kind) String() string { return [...]string{"DOUBLE", "BIGINT", "BOOLEAN", "VARCHAR"}[k] }
+func (k Kind) String() string {
+	return [...]string{"DOUBLE", "BIGINT", "BOOLEAN", "UBIGINT", "VARCHAR"}[k]
+}
 
 // Figure is a column of the table with a figure of each run.
 type Figure struct {
