@@ -225,6 +225,9 @@ func newCluster(cfg Config) (*Cluster, error) {
 	if cfg.Source == nil {
 		return nil, errors.New("cluster: no source of requests")
 	}
+	if cfg.ViewDelay < 0 {
+		return nil, fmt.Errorf("cluster: the router's view is %v old, must be at least 0", cfg.ViewDelay)
+	}
 	if cfg.Router == nil {
 		cfg.Router = &route.RoundRobin{}
 	}

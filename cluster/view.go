@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"time"
 
 	"orrery/policies/route"
@@ -74,6 +75,9 @@ func (v *view) choose(now sim.Time, r *workloads.Request) int32 {
 	i := v.router.Route(now, r, v.seen)
 	if i < 0 {
 		return none
+	}
+	if !v.seen[i].Ready {
+		panic(fmt.Sprintf("cluster: at %v the router %T sends request %d to replica %d, which is not ready", now, v.router, r.ID, v.first+int32(i)))
 	}
 	return v.first + int32(i)
 }

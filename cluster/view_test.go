@@ -198,6 +198,29 @@ type seeing struct {
 
 func (s seeing) Reports() route.Reports { return s.reports }
 
+// News from the future is an error, and a router that chooses a replica that takes no
+// requests a mistake.
+func TestViewRefuses(t *testing.T) {
+	_, err := Run(context.Background(), Config{Replicas: single(1), ViewDelay: -1, Source: &listSource{}})
+	if err == nil || !strings.Contains(err.Error(), "must be at least 0") {
+		t.Errorf("a view from the future: %v", err)
+	}
+	defer func() {
+		if said := fmt.Sprint(recover()); !strings.Contains(said, "sends request 0 to replica 1, which is not ready") {
+			t.Errorf("a router that sends requests to a replica that is off: %v", said)
+		}
+	}()
+	off := single(2)
+	off[1].Off = true
+	_, err = Run(context.Background(), Config{Replicas: off, Router: stubborn{}, Source: &listSource{requests{req(0, 4, 1)}}})
+	t.Errorf("ran to its end, %v", err)
+}
+
+// stubborn is a router that always sends to replica 1.
+type stubborn struct{}
+
+func (stubborn) Route(sim.Time, *workloads.Request, []route.Replica) int { return 1 }
+
 // The ring keeps its order however it grows and wraps.
 func TestMailbag(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

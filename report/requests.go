@@ -177,7 +177,7 @@ func (m *Metrics) request(r *cluster.Record) {
 		}
 		if s.Arrived >= m.cfg.WarmUp {
 			w.measured++
-			if m.cfg.SLO.Met(s) && (s.Class > 0 || m.tierSpec(int(s.Tier)).SLO.Met(s)) {
+			if m.cfg.SLO.Met(s) && (s.Class > 0 || m.tierSLO(s).Met(s)) {
 				w.met++
 			}
 			m.finished.add(s)

@@ -59,7 +59,7 @@ func (m *Metrics) tier(r *cluster.Record) {
 		t.finished++
 		if measured {
 			t.done.add(s)
-			if m.tierSpec(int(s.Tier)).SLO.Met(s) {
+			if m.tierSLO(s).Met(s) {
 				t.met++
 			}
 		}
@@ -89,6 +89,15 @@ func (m *Metrics) tierSpec(i int) TierSpec {
 		return m.cfg.Tiers[i]
 	}
 	return TierSpec{Name: fmt.Sprintf("tier %d", i)}
+}
+
+// tierSLO returns the objective of a text's tier, of which nothing is stated if there is
+// none.
+func (m *Metrics) tierSLO(s *cluster.Served) SLO {
+	if int(s.Tier) < len(m.cfg.Tiers) {
+		return m.cfg.Tiers[s.Tier].SLO
+	}
+	return SLO{}
 }
 
 // byTier fills in what became of the tiers, those without requests included.
