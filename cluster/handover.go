@@ -240,6 +240,9 @@ func (c *Cluster) receive(now sim.Time, id int32) {
 	c.record(Record{What: Received, At: now, Replica: h.to, Request: &q.out})
 	g := to.idleGroup()
 	to.join(slot, g, g.count)
+	if to.observer != nil {
+		to.observer.Admitted(&q.Seq)
+	}
 	from.view.report(now, from)
 	to.view.report(now, to)
 	from.wake(now)

@@ -16,7 +16,8 @@ type Observer interface {
 	// Queued tells that s waits: it has been routed here, was pre-empted, or may be
 	// scheduled again after something kept it back.
 	Queued(s *Seq)
-	// Admitted tells that s has left the queue to be computed.
+	// Admitted tells that s has left the queue to be computed, or has come from another
+	// replica to go on.
 	Admitted(s *Seq)
 	// Left tells that s is no longer here, or waits elsewhere than in the queue.
 	Left(s *Seq)

@@ -71,14 +71,8 @@ func (v *VTC) tenant(id int32) *tenant {
 
 // Queued implements [Order].
 func (v *VTC) Queued(s *Seq) {
-	for int(s.Slot) >= len(v.seqs) {
-		v.seqs = append(v.seqs, served{})
-	}
-	q := &v.seqs[s.Slot]
-	t := v.tenant(s.Tenant)
-	if q.tenant == nil || q.id != s.ID {
-		*q = served{tenant: t, id: s.ID, generated: s.Generated}
-	}
+	q, _ := v.known(s)
+	t := q.tenant
 	v.count(s)
 	q.running = false
 	if len(t.queue) == 0 {
@@ -88,15 +82,30 @@ func (v *VTC) Queued(s *Seq) {
 	t.queue = slices.Insert(t.queue, i, queued{s.ID, s.Slot})
 }
 
-// Admitted implements [Order].
-func (v *VTC) Admitted(s *Seq) {
-	q := &v.seqs[s.Slot]
-	v.unqueue(q.tenant, s.ID)
-	v.last = q.tenant
-	if !q.charged {
-		q.tenant.counter += v.PromptWeight * float64(s.Prompt)
-		q.charged = true
+// known returns what is known of a sequence, and whether it was known before.
+func (v *VTC) known(s *Seq) (q *served, is bool) {
+	for int(s.Slot) >= len(v.seqs) {
+		v.seqs = append(v.seqs, served{})
 	}
+	q = &v.seqs[s.Slot]
+	if is = q.tenant != nil && q.id == s.ID; !is {
+		*q = served{tenant: v.tenant(s.Tenant), id: s.ID, generated: s.Generated}
+	}
+	return q, is
+}
+
+// Admitted implements [Order]. The prompts of those that never waited here were computed
+// on another replica.
+func (v *VTC) Admitted(s *Seq) {
+	q, waited := v.known(s)
+	if waited {
+		v.unqueue(q.tenant, s.ID)
+		v.last = q.tenant
+	}
+	if waited && !q.charged {
+		q.tenant.counter += v.PromptWeight * float64(s.Prompt)
+	}
+	q.charged = true
 	q.running = true
 }
 
