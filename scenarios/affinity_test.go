@@ -76,6 +76,33 @@ func TestAffinityAloneOverrunsTheReplicaOfAPopularPrompt(t *testing.T) {
 	}
 }
 
+// Every router that scenarios know runs under the laws, and says the same twice.
+func TestEveryRouterRuns(t *testing.T) {
+	s, err := Load("affinity")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]string{}
+	for _, r := range Routers() {
+		settings := []string{"policy.route=" + r.Name, "policy.view_delay=20ms", "traffic.sessions=100"}
+		if r.Name == "shared-queue" {
+			settings = append(settings, "policy.slots=2") // more are never full, and then it is as least-outstanding
+		}
+		own, err := s.With(settings...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		once, again := run(t, own, 3), run(t, own, 3)
+		if once != again {
+			t.Errorf("%s: fingerprint %s, the second time %s", r.Name, once, again)
+		}
+		if other, ok := seen[once]; ok {
+			t.Errorf("%s routes as %s does", r.Name, other)
+		}
+		seen[once] = r.Name
+	}
+}
+
 // A wrong setting of a router is one line that says what would be right.
 func TestRouterSettings(t *testing.T) {
 	for _, c := range []struct{ route, setting, want string }{
