@@ -103,7 +103,8 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	for begun := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		hidden, err := filepath.Glob(filepath.Join(filepath.Dir(folder), "."+filepath.Base(folder)+".*.tmp"))
 		ts.Check(err)
-		if len(hidden) > 0 {
+		_, err = os.Stat(filepath.Join(folder, "manifest.json")) // of a sweep, which keeps as it goes
+		if len(hidden) > 0 || err == nil {
 			break
 		}
 		if time.Since(begun) > 20*time.Second {

@@ -79,7 +79,7 @@ func (a *app) printSweep(m *sweep.Manifest, o *sweep.Outcome, failed []sweepFail
 	}
 	var b strings.Builder
 	total := len(m.Settings) * len(m.Seeds)
-	fmt.Fprintf(&b, "%s: %d settings, %d seeds from %d, %d runs", m.Scenario, len(m.Settings), len(m.Seeds), m.Seeds[0], total)
+	fmt.Fprintf(&b, "%s: %s, %s from %d, %s", m.Scenario, count(len(m.Settings), "setting"), count(len(m.Seeds), "seed"), m.Seeds[0], count(total, "run"))
 	if o.Answered > 0 {
 		fmt.Fprintf(&b, ", %d of them known before", o.Answered)
 	}
@@ -119,4 +119,12 @@ func failures(m *sweep.Manifest, o *sweep.Outcome) []sweepFailure {
 		list = append(list, f)
 	}
 	return list
+}
+
+// count writes a number of things.
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }

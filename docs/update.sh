@@ -23,6 +23,8 @@ text() { echo '```text'; cat; echo '```'; }
 "$tmp/orrery" compare vllm-vs-sarathi --quiet --out "$tmp/compare" | sed -e '/^results in/,$d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | text | section compare
 cp "$tmp/compare/tbt.svg" docs/vllm-vs-sarathi.svg
 
+"$tmp/orrery" sweep sweep --quiet --out "$tmp/sweep" | sed -e '/^$/,$d' | text | section sweep
+
 # The judged figures at the higher load; run it on a quiet machine.
 "$tmp/orrery" validate --quiet --length 5s --calibration 24s --out "$tmp/validate" |
 	sed -n '1,3p; /^90 % load/,$p' | grep -vE '^  (decodes alone|with prompts|iterations|.* p90 )|^  E2E|^results in' | cat -s |

@@ -98,7 +98,7 @@ func parseRange(text string) (r Range, n int, ok bool, err error) {
 	ends, count, counted := strings.Cut(text, ":")
 	low, high, ok := strings.Cut(ends, "..")
 	low, high = strings.TrimSpace(low), strings.TrimSpace(high)
-	if !ok || low == "" || !strings.ContainsAny(low[:1], "+-.0123456789") {
+	if digits := strings.TrimLeft(low, "+-."); !ok || digits == "" || digits[0] < '0' || digits[0] > '9' {
 		return r, 0, false, nil // a path, say
 	}
 	if count = strings.TrimSpace(count); counted {
