@@ -167,10 +167,16 @@ func (r *replica) lose(now sim.Time) {
 // stray records that a sequence has lost its replica, and keeps its request.
 func (r *replica) stray(now sim.Time, s *sequence) {
 	c := r.c
+	tokens := s.Computed
+	if s.place == inQueue { // what a waiting one shows is what the prefix cache would give it
+		tokens = 0
+	} else {
+		s.lost = tokens
+	}
 	s.out.Retries++
-	s.out.Recomputed += s.Computed
-	s.out.lost = s.Computed
-	c.record(Record{What: Lost, At: now, Replica: r.index, N: int64(s.Computed), Request: &s.out})
+	s.out.Recomputed += tokens
+	s.out.lost = s.lost
+	c.record(Record{What: Lost, At: now, Replica: r.index, N: int64(tokens), Request: &s.out})
 	if s.place != leaving { // its router counts those no more
 		r.view.ended(now, r.index, &s.out, false)
 	}

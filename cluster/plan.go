@@ -49,7 +49,7 @@ func (p *plan) end() {
 
 func (p *plan) Now() sim.Time     { return p.m.it.Start }
 func (p *plan) Tokens() int       { return p.m.it.Batch.Tokens() }
-func (p *plan) Held() int         { return p.r.held.n }
+func (p *plan) Held() int         { return p.r.held.n + len(p.r.coming) } // those on their way have their places
 func (p *plan) Waiting() int      { return p.r.queue.n }
 func (p *plan) FreeBlocks() int64 { return p.r.mem.free() }
 func (p *plan) Steady()           { p.steady = true }
