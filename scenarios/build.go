@@ -68,6 +68,7 @@ func (s *Scenario) Build(seed uint64) (*Experiment, error) {
 		return nil, err
 	}
 	s.buildFaults(e, seed)
+	s.buildNetwork(e)
 	if err := s.buildPools(e, seed); err != nil {
 		return nil, err
 	}

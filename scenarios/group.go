@@ -98,7 +98,7 @@ func (c *checker) group(s *Scenario, i int) {
 	g := &s.Groups[i]
 	path := fmt.Sprintf("group[%d]", i)
 	doc := c.d.doc.clone()
-	for _, section := range []string{"group", "tier", "class", "pool", "compare", "fleet", "capacity", "faults"} {
+	for _, section := range []string{"group", "tier", "class", "pool", "compare", "fleet", "capacity", "faults", "network"} {
 		delete(doc.tree, section)
 	}
 	over := map[string]any{}

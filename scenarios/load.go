@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"orrery/internal/names"
 )
@@ -113,6 +114,7 @@ func resolve(doc *document) (*Scenario, error) {
 		Hardware: Hardware{Engine: "vllm-v1", Replicas: 1, Tensor: 1, Pipeline: 1, BlockTokens: 16},
 		SLO:      SLO{Quantile: 0.99},
 		Run:      RunLimits{FirstToken: "prefill"},
+		Network:  Network{InsideGbps: 2400, Latency: Duration(10 * time.Microsecond)},
 		Faults:   Faults{Retry: retries[0].Name.Name, SlowFactor: 2},
 		Output:   Output{Plots: true},
 		Compare:  Compare{Seeds: 5},
@@ -155,6 +157,7 @@ func resolve(doc *document) (*Scenario, error) {
 	c.pools(s)
 	c.tiers(s)
 	c.faults(s)
+	c.network(s)
 	if s.text && len(s.Groups) == 0 {
 		c.memory(s)
 	}
@@ -187,6 +190,7 @@ func (s *Scenario) sections() []section {
 		{name: "cost", targets: []any{&s.Cost}, absent: !s.text},
 		{name: "policy", targets: []any{&s.Policy}, absent: !s.text},
 		{name: "traffic", targets: []any{&s.Traffic}},
+		{name: "network", targets: []any{&s.Network}, absent: s.Network.Gbps == 0},
 		{name: "slo", targets: []any{&s.SLO}},
 		{name: "run", targets: []any{&s.Run}},
 		{name: "faults", targets: []any{&s.Faults}, absent: !s.Faults.given()},
@@ -196,15 +200,18 @@ func (s *Scenario) sections() []section {
 		{name: "sweep", targets: []any{&s.Sweep}, absent: len(s.Sweep.Vary) == 0},
 		{name: "fleet", targets: []any{&s.Fleet}, absent: len(s.Pools) == 0},
 	}
-	add := func(i int, parts ...any) { list[i].targets = append(list[i].targets, parts...) }
+	add := func(name string, parts ...any) {
+		i := slices.IndexFunc(list, func(x section) bool { return x.name == name })
+		list[i].targets = append(list[i].targets, parts...)
+	}
 	if s.Cost.part != nil {
-		add(3, s.Cost.part)
+		add("cost", s.Cost.part)
 	}
 	if s.Policy.order != nil {
-		add(4, s.Policy.parts()...)
+		add("policy", s.Policy.parts()...)
 	}
 	if s.Traffic.part != nil {
-		add(5, s.Traffic.part.parts()...)
+		add("traffic", s.Traffic.part.parts()...)
 	}
 	return list
 }

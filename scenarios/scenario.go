@@ -28,6 +28,7 @@ type Scenario struct {
 	SLO      SLO       `toml:"slo"`
 	Run      RunLimits `toml:"run"`
 	Faults   Faults    `toml:"faults"`
+	Network  Network   `toml:"network"`
 	Output   Output    `toml:"output"`
 	Compare  Compare   `toml:"compare"`
 	Capacity Capacity  `toml:"capacity"`

@@ -37,7 +37,7 @@ type FaultEvent struct {
 	Kind    string   `toml:"kind"`    // one of FaultKinds
 	Group   string   `toml:"group"`   // of the replica or the node; empty where there are no groups
 	Replica int      `toml:"replica"` // number in its group, from 0
-	Node    int      `toml:"node"`    // of kind node: number among those of the group, from 0
+	Node    int      `toml:"node"`    // of kinds node and link: number among those of the group, from 0
 	For     Duration `toml:"for"`     // 0 (default): for good
 	Factor  float64  `toml:"factor"`  // of kind slow, default slow_factor
 	Notice  Duration `toml:"notice"`  // of kind reclaim, default reclaim_notice
@@ -69,6 +69,7 @@ func FaultKinds() []Name {
 		{cluster.NodeLoss.String(), "a node fails with all replicas on it"},
 		{cluster.Slow.String(), "a replica is slow: a hot GPU, a noisy neighbour"},
 		{cluster.Reclaim.String(), "a spot replica gets notice, drains, and is lost"},
+		{cluster.LinkLoss.String(), "a node's network carries nothing; for good it is the loss of the node"},
 	}
 }
 
@@ -185,7 +186,7 @@ func (s *Scenario) buildFaults(e *Experiment, seed uint64) {
 // fault returns an event as package cluster takes it.
 func (s *Scenario) fault(e *Experiment, x *FaultEvent) cluster.Fault {
 	f := cluster.Fault{At: sim.Time(x.At), For: time.Duration(x.For), Factor: x.Factor, Notice: time.Duration(x.Notice)}
-	for k := range cluster.Reclaim + 1 {
+	for k := range cluster.LinkLoss + 1 {
 		if k.String() == x.Kind {
 			f.Kind = k
 		}
@@ -206,7 +207,7 @@ func (s *Scenario) fault(e *Experiment, x *FaultEvent) cluster.Fault {
 		}
 	}
 	f.Target = int32(first + x.Replica)
-	if f.Kind == cluster.NodeLoss {
+	if f.Kind == cluster.NodeLoss || f.Kind == cluster.LinkLoss {
 		f.Target = node + int32(x.Node)
 	}
 	return f

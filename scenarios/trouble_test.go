@@ -122,3 +122,62 @@ func TestTroubleRefuses(t *testing.T) {
 		}
 	}
 }
+
+const apart = `
+[model]
+name    = "llama-3.1-8b"
+max_len = 8192
+[hardware]
+device = "a100-sxm-80gb"
+[traffic]
+rate     = 4.0
+requests = 200
+[network]
+gbps    = 100.0
+overlap = 0.5
+[[group]]
+name = "answers"
+role = "decode"
+[[group]]
+name     = "prompts"
+role     = "prefill"
+replicas = 2
+`
+
+// Groups that decode come last, whatever their order in the file, and every answer of more
+// than one token comes from there.
+func TestRolesAreBuilt(t *testing.T) {
+	s := parseText(t, apart)
+	e, err := s.Build(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g := e.Config.Groups; g[0].Role != cluster.Prefill || g[1].Role != cluster.Decode || e.Config.Replicas[2].Group != 1 {
+		t.Errorf("groups %+v", g)
+	}
+	if n := e.Config.Nodes; len(n) != 2 || n[0].Out != 12.5e9 || e.Config.Overlap != 0.5 {
+		t.Errorf("network %+v, overlap %v", n, e.Config.Overlap)
+	}
+	r, _, err := Run(context.Background(), s, 1, Options{})
+	if err != nil || r.Requests.Finished != 200 || r.Replicas[2].Iterations == 0 {
+		t.Errorf("%+v, %v", r.Requests, err)
+	}
+	if again := parseText(t, string(s.Resolved())); !bytes.Equal(s.Resolved(), again.Resolved()) {
+		t.Error("resolving it twice gives another scenario")
+	}
+}
+
+func TestNetworkRefuses(t *testing.T) {
+	for _, c := range []struct{ from, to, want string }{
+		{`gbps    = 100.0`, `gbps    = -1.0`, "test.toml:11: network.gbps is -1.0; want a finite number, at least 0"},
+		{`overlap = 0.5`, `overlap = 2.0`, "test.toml:12: network.overlap is 2.0; want a share of the KV cache, 0 to 1"},
+		{`overlap = 0.5`, `inside_gbps = 0.0`, "test.toml:12: network.inside_gbps is 0.0; want Gbit/s, above 0"},
+		{"role = \"decode\"", ``, "of the roles prefill and decode one is missing"},
+		{"[network]", "[run]\nfirst_token = \"decode\"\n[network]", `run.first_token is "decode", but with groups that only decode`},
+	} {
+		_, err := Parse("test.toml", []byte(strings.Replace(apart, c.from, c.to, 1)))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %s", c.to, err, c.want)
+		}
+	}
+}
