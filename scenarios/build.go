@@ -83,6 +83,9 @@ func (s *Scenario) replicas() (list []cluster.ReplicaConfig, doubts []string, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
+	if cost, doubts, err = s.speculate(cost, doubts); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", s.Name, err)
+	}
 	replica := cluster.ReplicaConfig{
 		Cost: cost, MaxLen: s.Model.MaxLen, Blocks: s.blocks, BlockTokens: s.Hardware.BlockTokens,
 		PrefixCache: s.Policy.PrefixCache, BlockBytes: s.blockBytes(), Devices: s.Hardware.Tensor * s.Hardware.Pipeline,
@@ -275,6 +278,9 @@ func (s *Scenario) policyText() string {
 	}
 	if s.Policy.Order != orders[0].Name.Name {
 		text += ", order " + withSettings(s.Policy.Order, s.Policy.order)
+	}
+	if k := s.Policy.Speculative.Tokens; k > 0 {
+		text += fmt.Sprintf(", speculative (%d tokens, acceptance %s)", k, short(s.Policy.Speculative.Acceptance))
 	}
 	if s.Policy.Admit != admissions[0].Name.Name {
 		text += ", admit " + withSettings(s.Policy.Admit, s.Policy.admit)

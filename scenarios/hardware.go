@@ -224,6 +224,7 @@ func (c *checker) memory(s *Scenario) {
 		p.fail("view_delay", "is %q; want at most %q", d, maxViewDelay)
 		return
 	}
+	c.speculative(s)
 	limits := s.Policy.batch.Limits(s.Model.MaxLen)
 	h := c.in("hardware")
 	switch {
@@ -257,7 +258,7 @@ func (c *checker) countBlocks(s *Scenario, limits batch.Limits) {
 		c.fail("kv_blocks", "is missing; want the KV blocks of a replica, or [model] and hardware.device to count them by")
 		return
 	}
-	budget := llm.Budget{Device: s.profile.Device.Name, Bytes: s.profile.Device.Memory, Fraction: s.Hardware.MemoryFraction}
+	budget := llm.Budget{Device: s.profile.Device.Name, Bytes: s.profile.Device.Memory, Fraction: s.Hardware.MemoryFraction, Reserved: s.reserved()}
 	// Engines sample for every sequence at the end of the run that measures memory.
 	run := llm.ProfileRun{Tokens: limits.MaxTokens, Logits: limits.MaxSeqs}
 	n, err := s.model.Blocks(s.parallel(), budget, run, s.Hardware.BlockTokens)
@@ -268,7 +269,7 @@ func (c *checker) countBlocks(s *Scenario, limits batch.Limits) {
 	case err != nil:
 		c.wrap("device", err)
 	}
-	s.blocks = n
+	s.blocks = s.shared(n)
 }
 
 // blockBytes returns the bytes of one KV block over all devices of a replica, 0 if

@@ -109,6 +109,8 @@ type Policy struct {
 	// ViewDelay is how much later the router hears of what happens on the replicas, default
 	// 0. What it has sent it knows at once.
 	ViewDelay Duration `toml:"view_delay"`
+	// Speculative is speculative decoding, default none.
+	Speculative Speculation `toml:"speculative"`
 
 	batch batch.Policy
 	route router
