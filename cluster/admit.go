@@ -97,10 +97,10 @@ func (p *plan) Admit(n int) bool {
 		r.observer.Admitted(&s.Seq)
 	}
 	r.partials = append(r.partials, slot)
-	for _, name := range s.out.Prefix[:v.parts] {
-		r.mem.hold(name)
-		s.names = append(s.names, name)
-	}
+	loaded := r.mem.hold(s.out.Prefix[:v.parts])
+	s.names = append(s.names, s.out.Prefix[:v.parts]...)
+	s.out.Loaded += int32(loaded * r.mem.block)
+	p.swapBytes += loaded * r.kvBytes
 	s.checked = v.parts
 	s.shared = int64(v.tokens) / r.mem.block
 	r.mem.take(v.own)

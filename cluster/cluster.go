@@ -89,6 +89,9 @@ type ReplicaConfig struct {
 	// the bytes of one block over all devices of the replica.
 	HostBlocks int64
 	BlockBytes int64
+	// OffloadBlocks is the room in host memory, beside HostBlocks, for what is evicted from
+	// the prefix cache; see offload.go.
+	OffloadBlocks int64
 
 	Group int32 // index in Config.Groups
 	// Devices is the number of devices that one replica takes, tensor by pipeline degree;

@@ -85,7 +85,7 @@ func (c *troubled) config(t *testing.T) Config {
 	for i := range c.Replicas + c.Spare {
 		r := ReplicaConfig{
 			Policy: c.policy(), Cost: c.cost(), MaxLen: c.MaxLen, Blocks: c.Blocks, BlockTokens: c.Block,
-			HostBlocks: c.Swap, BlockBytes: 1, PrefixCache: c.Part > 0,
+			HostBlocks: c.Swap, BlockBytes: 1, PrefixCache: c.Part > 0, OffloadBlocks: c.Offload,
 			StartUp: 20 * time.Millisecond, Off: i >= c.Replicas, Nodes: []int32{int32(i) % c.Nodes},
 		}
 		if i%3 == 2 {

@@ -137,17 +137,18 @@ func (w *watcher) Record(r *Record) {
 
 // toy is a replica for tests.
 type toy struct {
-	policy batch.Policy
-	cost   hwmodel.CostModel
-	blocks int64
-	block  int
-	maxLen int
-	swap   int64
-	prefix bool
-	mode   Emission
-	step   bool
-	until  sim.Time
-	late   time.Duration // 20 ms if zero
+	policy  batch.Policy
+	cost    hwmodel.CostModel
+	blocks  int64
+	block   int
+	maxLen  int
+	swap    int64
+	prefix  bool
+	offload int64
+	mode    Emission
+	step    bool
+	until   sim.Time
+	late    time.Duration // 20 ms if zero
 }
 
 func (y toy) run(t *testing.T, rs requests) (*watcher, Outcome) {
@@ -178,7 +179,7 @@ func (y toy) try(t *testing.T, rs requests) (*watcher, Outcome, error) {
 	}
 	w := newWatcher(t, y.blocks, y.late)
 	out, err := Run(context.Background(), Config{
-		Replicas: []ReplicaConfig{{Policy: y.policy, Cost: y.cost, MaxLen: y.maxLen, Blocks: y.blocks, BlockTokens: y.block, HostBlocks: y.swap, BlockBytes: 1, PrefixCache: y.prefix}},
+		Replicas: []ReplicaConfig{{Policy: y.policy, Cost: y.cost, MaxLen: y.maxLen, Blocks: y.blocks, BlockTokens: y.block, HostBlocks: y.swap, BlockBytes: 1, PrefixCache: y.prefix, OffloadBlocks: y.offload}},
 		Source:   &listSource{append(requests(nil), rs...)}, Record: []Recorder{w}, FirstToken: y.mode, Step: y.step, Until: y.until,
 		LateGap: y.late,
 	})

@@ -154,7 +154,7 @@ func (r *replica) lose(now sim.Time) {
 	r.tidyGroups()
 	r.queue, r.held, r.swapped = newList(), newList(), newList()
 	r.partials = r.partials[:0]
-	r.mem = newMemory(r.mem.ledger.Capacity(), int(r.mem.block), r.mem.enabled)
+	r.mem = r.mem.empty()
 	r.host = sim.NewLedger(r.host.Capacity())
 	r.plan.swapBytes = 0
 	r.first, r.flying = 0, 0

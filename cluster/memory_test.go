@@ -227,6 +227,8 @@ func TestReplicaRefusals(t *testing.T) {
 		"no memory is left": func(r *ReplicaConfig) { r.Blocks = 0 },
 		"0 pipeline stages": func(r *ReplicaConfig) { r.Cost = &noStages{} },
 		"-1 swapped-out":    func(r *ReplicaConfig) { r.HostBlocks = -1 },
+		"room for -1 block": func(r *ReplicaConfig) { r.OffloadBlocks, r.PrefixCache = -1, true },
+		"no prefix cache":   func(r *ReplicaConfig) { r.OffloadBlocks = 1 },
 		"policy reserves":   func(r *ReplicaConfig) { r.Blocks = 3 },
 	} {
 		r := good

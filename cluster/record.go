@@ -74,6 +74,7 @@ type Served struct {
 	Last        sim.Time // latest token, or Never
 	Emitted     int32    // tokens emitted
 	Cached      int32    // prompt tokens found in the prefix cache instead of being computed
+	Loaded      int32    // tokens whose KV blocks the prefix cache had to bring back from host memory
 	Recomputed  int32    // tokens computed again after pre-emptions
 	Preemptions int32
 	LateGaps    int32 // gaps between tokens longer than Config.LateGap

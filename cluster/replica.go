@@ -101,10 +101,14 @@ func (r *replica) init(c *Cluster, index int32, cfg *ReplicaConfig) error {
 		return fmt.Errorf("the cost model has %d pipeline stages, must have at least 1", cfg.stages())
 	case cfg.HostBlocks < 0:
 		return fmt.Errorf("room for %d swapped-out blocks, must be at least 0", cfg.HostBlocks)
+	case cfg.OffloadBlocks < 0:
+		return fmt.Errorf("room for %d blocks of the prefix cache on the host, must be at least 0", cfg.OffloadBlocks)
+	case cfg.OffloadBlocks > 0 && !cfg.PrefixCache:
+		return fmt.Errorf("room for %d blocks of a prefix cache on the host, but there is no prefix cache", cfg.OffloadBlocks)
 	}
 	*r = replica{
 		c: c, index: index, policy: cfg.Policy, limits: cfg.Policy.Limits(cfg.MaxLen), cost: cfg.Cost, maxLen: cfg.MaxLen,
-		mem: newMemory(cfg.Blocks, cfg.BlockTokens, cfg.PrefixCache), host: sim.NewLedger(cfg.HostBlocks), kvBytes: cfg.BlockBytes,
+		mem: newMemory(cfg.Blocks, cfg.BlockTokens, cfg.PrefixCache, cfg.OffloadBlocks), host: sim.NewLedger(cfg.HostBlocks), kvBytes: cfg.BlockBytes,
 		queue: newList(), held: newList(), swapped: newList(),
 		flights:   make([]microBatch, cfg.stages()),
 		stageFree: make([]sim.Time, cfg.stages()),

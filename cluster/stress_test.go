@@ -87,12 +87,13 @@ func (a *auditor) audit(r *replica) {
 		}
 	}
 	for _, i := range r.mem.index {
-		if p := &r.mem.parts[i]; p.refs > 0 {
+		if p := &r.mem.all[i]; p.refs > 0 {
 			held += p.blocks
 		} else {
 			cached += p.blocks
 		}
 	}
+	a.host(&r.mem)
 	if held != r.mem.ledger.Used() || cached != r.mem.cached || cached > r.mem.free() {
 		a.note("sequences hold %d blocks and the cache %d; the books say %d and %d, with %d free", held, cached, r.mem.ledger.Used(), r.mem.cached, r.mem.free())
 	}
@@ -100,6 +101,23 @@ func (a *auditor) audit(r *replica) {
 		if g.n != members[g] || g.context != context[g] {
 			a.note("a group of %d with context %d has %d members with %d", g.n, g.context, members[g], context[g])
 		}
+	}
+}
+
+// host checks that host memory for parts has in it what it says, and nothing that the
+// device has.
+func (a *auditor) host(m *memory) {
+	used, ordered := int64(0), 0
+	for i := m.host.head; m.enabled && m.host.room > 0 && i != none; i = m.host.all[i].next {
+		p := &m.host.all[i]
+		used += p.blocks
+		ordered++
+		if _, both := m.index[p.name]; both {
+			a.note("part %d is on the device and on the host", p.name)
+		}
+	}
+	if used != m.host.used || used > m.host.room || ordered != len(m.host.index) {
+		a.note("%d blocks of %d parts are on the host; the books say %d of %d, in %d parts", used, ordered, m.host.used, m.host.room, len(m.host.index))
 	}
 }
 
@@ -127,6 +145,7 @@ type stressCase struct {
 	Order     string // of the queue, empty for that of arrival
 	Tiers     int
 	Admit     int // policy of the gateway, 0 for none
+	Offload   int64
 }
 
 func drawCase(seed uint64) stressCase {
@@ -158,6 +177,9 @@ func drawCase(seed uint64) stressCase {
 	}
 	if rng.IntN(3) == 0 {
 		c.Admit = 1 + rng.IntN(5)
+	}
+	if c.Part > 0 && rng.IntN(2) == 0 {
+		c.Offload = 1 + rng.Int64N(2*c.Blocks)
 	}
 	return c
 }
@@ -331,7 +353,7 @@ func (c *stressCase) run(t *testing.T) (w *watcher, out Outcome, fault string) {
 	for range c.Replicas {
 		cfg.Replicas = append(cfg.Replicas, ReplicaConfig{
 			Policy: c.policy(), Cost: c.cost(), MaxLen: c.MaxLen, Blocks: c.Blocks, BlockTokens: c.Block,
-			HostBlocks: c.Swap, BlockBytes: 1, PrefixCache: c.Part > 0,
+			HostBlocks: c.Swap, BlockBytes: 1, PrefixCache: c.Part > 0, OffloadBlocks: c.Offload,
 		})
 	}
 	cl, err := newCluster(cfg)
@@ -375,6 +397,9 @@ func (a *auditor) balanced(w *watcher, c *stressCase) {
 			}
 			last = r.Request.ID
 		}
+	}
+	for _, s := range w.served {
+		swapped += int64(s.Loaded) / int64(c.Block)
 	}
 	if swapped != charged {
 		a.note("charged for %d swapped blocks, want %d", charged, swapped)

@@ -69,6 +69,9 @@ func (f *Fingerprint) Record(r *cluster.Record) {
 		if s.Class > 0 {
 			c.add(pair(s.Class, s.Rung))
 		}
+		if s.Loaded > 0 {
+			c.add(uint64(s.Loaded))
+		}
 		if s.Tier > 0 || s.Adapter > 0 || s.Retries > 0 {
 			c.add(pair(s.Tier, s.Adapter), uint64(s.Retries))
 		}

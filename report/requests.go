@@ -13,7 +13,7 @@ type counts struct {
 	lost, lostTokens                                int64 // replicas that requests lost, and their tokens on them
 	reasons, failures                               map[string]int64
 	preemptions, swaps                              int64
-	prompt, output, cached, recomputed              int64 // tokens, of requests that ended or were cut
+	prompt, output, cached, loaded, recomputed      int64 // tokens, of requests that ended or were cut
 	restartedTwice                                  int64 // requests pre-empted more than once
 }
 
@@ -30,6 +30,7 @@ func (c *counts) merge(o *counts) {
 	c.prompt += o.prompt
 	c.output += o.output
 	c.cached += o.cached
+	c.loaded += o.loaded
 	c.recomputed += o.recomputed
 	c.restartedTwice += o.restartedTwice
 	for _, reason := range sorted(o.reasons) {
@@ -204,6 +205,7 @@ func (m *Metrics) ended(s *cluster.Served) {
 	c := &m.counts
 	c.output += int64(s.Emitted)
 	c.cached += int64(s.Cached)
+	c.loaded += int64(s.Loaded)
 	c.recomputed += int64(s.Recomputed)
 	if s.First != cluster.Never {
 		c.prompt += int64(s.Prompt)

@@ -98,6 +98,7 @@ type Tokens struct {
 	Prompt     int64 `json:"prompt"`     // of requests whose prefill ended
 	Output     int64 `json:"output"`     // emitted
 	Cached     int64 `json:"cached"`     // prompt tokens found in the prefix cache
+	Loaded     int64 `json:"loaded"`     // tokens that the prefix cache brought back from host memory
 	Recomputed int64 `json:"recomputed"` // computed again after pre-emptions and on another replica
 	Lost       int64 `json:"lost"`       // computed on replicas that failed
 }

@@ -21,7 +21,7 @@ func (m *Metrics) Summary() *Result {
 			RejectedBy: []Rejection{}, Measured: w.measured,
 			Preemptions: c.preemptions, Swaps: c.swaps, PreemptedRepeatedly: c.restartedTwice, ReplicasLost: c.lost,
 		},
-		Tokens: Tokens{Prompt: c.prompt, Output: c.output, Cached: c.cached, Recomputed: c.recomputed, Lost: c.lostTokens},
+		Tokens: Tokens{Prompt: c.prompt, Output: c.output, Cached: c.cached, Loaded: c.loaded, Recomputed: c.recomputed, Lost: c.lostTokens},
 	}
 	for _, reason := range sorted(c.reasons) {
 		r.Requests.RejectedBy = append(r.Requests.RejectedBy, Rejection{reason, c.reasons[reason]})

@@ -82,6 +82,9 @@ func (v *screen) inside(r *Result) {
 	}
 	if r.Tokens.Cached > 0 {
 		kv += fmt.Sprintf("; prefix hits %s", percent(ratio(float64(r.Tokens.Cached), float64(r.Tokens.Prompt))))
+		if r.Tokens.Loaded > 0 {
+			kv += fmt.Sprintf(" (%s tokens from the host)", count(r.Tokens.Loaded))
+		}
 	}
 	v.line("KV", "%s", kv)
 	gpu := "busy " + percent(l.BusyShare)

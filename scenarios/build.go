@@ -92,6 +92,7 @@ func (s *Scenario) replicas() (list []cluster.ReplicaConfig, doubts []string, er
 	}
 	if replica.BlockBytes > 0 {
 		replica.HostBlocks = int64(s.Hardware.SwapGiB*(1<<30)) / replica.BlockBytes
+		replica.OffloadBlocks = int64(s.Hardware.OffloadGiB*(1<<30)) / replica.BlockBytes
 	}
 	list = make([]cluster.ReplicaConfig, s.Hardware.Replicas)
 	for i := range list {
@@ -275,6 +276,9 @@ func (s *Scenario) policyText() string {
 	text := fmt.Sprintf("%s (%s)", s.Policy.Batch, settingsText(s.Policy.batch))
 	if s.Policy.PrefixCache {
 		text += ", prefix cache"
+		if gib := s.Hardware.OffloadGiB; gib > 0 {
+			text += fmt.Sprintf(" with %s GiB on the host", floatText(gib))
+		}
 	}
 	if s.Policy.Order != orders[0].Name.Name {
 		text += ", order " + withSettings(s.Policy.Order, s.Policy.order)

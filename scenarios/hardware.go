@@ -103,6 +103,10 @@ func (c *checker) hardware(s *Scenario) {
 	if h.SwapGiB > 1<<20 {
 		c.fail("swap_gib", "is %s; want at most %d GiB", floatText(h.SwapGiB), 1<<20)
 	}
+	c.number("offload_gib", h.OffloadGiB, "GiB of host memory")
+	if h.OffloadGiB > 1<<20 {
+		c.fail("offload_gib", "is %s; want at most %d GiB", floatText(h.OffloadGiB), 1<<20)
+	}
 	if s.engine != nil && !(h.MemoryFraction > 0 && h.MemoryFraction <= 1) {
 		c.fail("memory_fraction", "is %s; want a share above 0, at most 1", floatText(h.MemoryFraction))
 	}
@@ -234,6 +238,12 @@ func (c *checker) memory(s *Scenario) {
 		h.fail("swap_gib", "is 0, but the batch policy swaps; want the host memory of a replica, such as 4.0")
 	case limits.Swap && s.model == nil:
 		h.fail("swap_gib", "needs [model]: without it the size of a KV block is not known; want model.name")
+	}
+	switch {
+	case s.Hardware.OffloadGiB > 0 && !s.Policy.PrefixCache:
+		h.fail("offload_gib", "is %s, but there is no prefix cache to keep parts of; want 0, or policy.prefix_cache = true", floatText(s.Hardware.OffloadGiB))
+	case s.Hardware.OffloadGiB > 0 && s.model == nil:
+		h.fail("offload_gib", "needs [model]: without it the size of a KV block is not known; want model.name")
 	}
 	if len(c.d.errs) > 0 {
 		return

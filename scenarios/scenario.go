@@ -88,6 +88,9 @@ type Hardware struct {
 	// SwapGiB is the host memory of a replica for swapped-out KV blocks, GiB, default
 	// 0; it has use with a policy that swaps.
 	SwapGiB float64 `toml:"swap_gib"`
+	// OffloadGiB is the host memory of a replica, beside SwapGiB, for what is evicted from
+	// the prefix cache, GiB, default 0. From there it comes back in the time of the copy.
+	OffloadGiB float64 `toml:"offload_gib"`
 }
 
 // Cost says how long iterations take. The part is one of analytic (default),

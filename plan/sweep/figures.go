@@ -106,6 +106,7 @@ var details = []Figure{
 	{"prompt_tokens", Whole, "prompt tokens whose prefill ended", func(r *report.Result) report.Number { return report.Number(r.Tokens.Prompt) }},
 	{"output_tokens", Whole, "tokens emitted", func(r *report.Result) report.Number { return report.Number(r.Tokens.Output) }},
 	{"cached_tokens", Whole, "prompt tokens found in the prefix cache", func(r *report.Result) report.Number { return report.Number(r.Tokens.Cached) }},
+	{"loaded_tokens", Whole, "tokens that the prefix cache brought back from host memory", func(r *report.Result) report.Number { return report.Number(r.Tokens.Loaded) }},
 	{"recomputed_tokens", Whole, "tokens computed again", func(r *report.Result) report.Number { return report.Number(r.Tokens.Recomputed) }},
 	{"in_system_mean", Number, "requests in the system, mean over time", func(r *report.Result) report.Number { return r.Load.SystemMean }},
 	{"running_mean", Number, "requests admitted to replicas, mean over time", func(r *report.Result) report.Number { return r.Load.RunningMean }},
