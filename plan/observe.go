@@ -63,6 +63,7 @@ const (
 	PerSecond
 	Share
 	Count
+	Joules
 )
 
 // Metric is a figure that runs are compared by.
@@ -106,6 +107,12 @@ var metrics = []Metric{
 	{"busy_share", "GPU busy", Share, func(r *report.Result) report.Number { return r.Load.BusyShare }},
 	{"bubble_share", "GPU idle, work in flight", Share, func(r *report.Result) report.Number { return r.Load.BubbleShare }},
 	{"preemptions", "pre-emptions", Count, func(r *report.Result) report.Number { return report.Number(r.Requests.Preemptions) }},
+	{"joules_per_request", "energy of a request", Joules, func(r *report.Result) report.Number { return r.Cost.JoulesPerRequest }},
+	{"joules_per_token", "energy of an output token", Joules, func(r *report.Result) report.Number { return r.Cost.JoulesPerToken }},
+	{"joules_per_image", "energy of an image", Joules, func(r *report.Result) report.Number { return r.Cost.JoulesPerImage }},
+	{"cost_per_request", "cost of a request", Count, func(r *report.Result) report.Number { return r.Cost.PricePerRequest }},
+	{"cost_per_million_tokens", "cost of a million output tokens", Count, func(r *report.Result) report.Number { return r.Cost.PricePerMillionTokens }},
+	{"cost_per_image", "cost of an image", Count, func(r *report.Result) report.Number { return r.Cost.PricePerImage }},
 	{"unfinished", "unfinished requests", Count, func(r *report.Result) report.Number { return report.Number(r.Requests.Unfinished) }},
 }
 
@@ -128,6 +135,12 @@ func (u Unit) Text(v float64) string {
 		return three(v) + "/s"
 	case u == Share:
 		return fmt.Sprintf("%.1f %%", v*100)
+	case u == Joules && abs >= 1e6:
+		return three(v/1e6) + " MJ"
+	case u == Joules && abs >= 1e3:
+		return three(v/1e3) + " kJ"
+	case u == Joules:
+		return three(v) + " J"
 	case u == Count && v == math.Trunc(v):
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	default:

@@ -65,6 +65,10 @@ func (m *Metrics) class(r *cluster.Record) {
 		c.rejected++
 	case cluster.Finished:
 		c.finished++
+		if r.At >= m.cfg.WarmUp {
+			m.window.images++
+		}
+		m.paint(s, r.At)
 		c.steps += int64(s.Emitted)
 		c.rung(int(s.Rung), 1)
 		c.late(sojourn, m.classSpec(s.Class-1).Deadline)
@@ -73,6 +77,7 @@ func (m *Metrics) class(r *cluster.Record) {
 		}
 	case cluster.Unfinished:
 		c.unfinished++
+		m.paint(s, r.At)
 		c.steps += int64(s.Emitted)
 		c.late(sojourn, m.classSpec(s.Class-1).Deadline)
 		if measured {

@@ -73,6 +73,7 @@ func (r *Result) unseen() {
 	l := &r.Load
 	l.RunningMean, l.WaitingMean, l.KVMeanShare, l.KVPeakShare, l.BusyShare, l.BubbleShare = None, None, None, None, None, None
 	r.Replicas = []Replica{}
+	r.Cost = noCost()
 	s := &r.Series
 	s.Running, s.Waiting = s.Waiting, []float64{}
 	s.KVShare, s.BusyShare = []float64{}, []float64{}

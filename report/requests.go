@@ -71,6 +71,7 @@ type windowCounts struct {
 	measured  int64   // of those, finished
 	met       int64   // of those, within the SLO
 	completed int64   // requests that finished in it, whenever they arrived
+	images    int64   // of those, requests of pools
 	prompts   int64   // prompt tokens whose prefill ended in it
 	present   int64   // requests that were in the system at some time in it
 	sojourn   float64 // ns they spent there
@@ -81,6 +82,7 @@ func (w *windowCounts) merge(o *windowCounts) {
 	w.measured += o.measured
 	w.met += o.met
 	w.completed += o.completed
+	w.images += o.images
 	w.prompts += o.prompts
 	w.present += o.present
 	w.sojourn += o.sojourn

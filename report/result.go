@@ -48,6 +48,7 @@ type Result struct {
 	Load       Load       `json:"load"`
 	Iterations Iterations `json:"iterations"`
 	Replicas   []Replica  `json:"replicas"`
+	Cost       Cost       `json:"cost"`
 	Limit      Limit      `json:"limit"`
 	Series     Series     `json:"series"`
 

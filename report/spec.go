@@ -20,6 +20,7 @@ type ReplicaSpec struct {
 	// Images tells that this is a device of a pool. KVBlocks are then bytes, those that
 	// the models leave for images, and MaxSeqs is the batch limit.
 	Images bool
+	Supply Supply // of devices, for what they cost
 }
 
 // Specs returns the specs of the replicas of a run.
@@ -28,7 +29,7 @@ func Specs(replicas []cluster.ReplicaConfig) []ReplicaSpec {
 	for i := range replicas {
 		c := &replicas[i]
 		l := c.Policy.Limits(c.MaxLen)
-		s := ReplicaSpec{Stages: c.Cost.Stages(), KVBlocks: c.Blocks, MaxSeqs: l.MaxSeqs, MaxTokens: l.MaxTokens, BlockTokens: c.BlockTokens}
+		s := ReplicaSpec{Stages: c.Cost.Stages(), KVBlocks: c.Blocks, MaxSeqs: l.MaxSeqs, MaxTokens: l.MaxTokens, BlockTokens: c.BlockTokens, Supply: Supply{Devices: c.Devices}}
 		s.SpareBlocks = int64(l.Watermark * float64(c.Blocks))
 		if l.Reserve == batch.ReserveMax {
 			s.AdmitBlocks = int64((c.MaxLen + c.BlockTokens - 1) / c.BlockTokens)
@@ -45,7 +46,7 @@ func PoolSpecs(pools []cluster.PoolConfig) []ReplicaSpec {
 	for i := range pools {
 		c := &pools[i]
 		for range c.Devices {
-			specs = append(specs, ReplicaSpec{Stages: 1, KVBlocks: c.Room(), MaxSeqs: c.Policy.MaxBatch(), BlockTokens: 1, Images: true})
+			specs = append(specs, ReplicaSpec{Stages: 1, KVBlocks: c.Room(), MaxSeqs: c.Policy.MaxBatch(), BlockTokens: 1, Images: true, Supply: Supply{Devices: 1, PricePerHour: c.Price}})
 		}
 	}
 	return specs

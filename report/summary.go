@@ -63,6 +63,7 @@ func (m *Metrics) Summary() *Result {
 	m.byClass(r)
 	m.byTier(r)
 	m.use(r)
+	m.cost(r)
 	m.series(r)
 	m.growth(r)
 	m.judge(r)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"orrery/cluster"
+	"orrery/hwmodel"
 	"orrery/sim"
 )
 
@@ -16,8 +17,9 @@ type use struct {
 	now         tally
 	from, until sim.Time
 
-	total  tally   // in the window
-	stages []int64 // busy nanoseconds of each stage in the window
+	total  tally            // in the window
+	images hwmodel.Exertion // of images that left it in the window
+	stages []int64          // busy nanoseconds of each stage in the window
 
 	// What the last decision left, which holds until the next one, or until its
 	// iteration ends and nothing follows.
@@ -51,8 +53,9 @@ type tally struct {
 	stages       []int64 // busy ns by stage, not in totals
 
 	iterations, chunkTokens, decodes, chunks int64
-	emitted                                  int64 // output tokens
-	host, wall                               int64 // ns of host work, and of iterations from decision to end
+	emitted                                  int64   // output tokens
+	joules                                   float64 // of iterations of text, above idling
+	host, wall                               int64   // ns of host work, and of iterations from decision to end
 
 	kvPeak    int64
 	queuePeak int32
@@ -70,6 +73,7 @@ func (t *tally) add(o *tally) {
 	t.decodes += o.decodes
 	t.chunks += o.chunks
 	t.emitted += o.emitted
+	t.joules += o.joules
 	t.host += o.host
 	t.wall += o.wall
 	t.kvPeak = max(t.kvPeak, o.kvPeak)
@@ -92,6 +96,7 @@ func (m *Metrics) iterated(u *use, it *cluster.Iteration) {
 	t.chunkTokens += int64(it.Batch.ChunkTokens)
 	t.decodes += int64(it.Batch.Decodes)
 	t.chunks += int64(it.Batch.Chunks)
+	u.spend(it)
 	t.host += int64(it.Host)
 	t.wall += int64(it.End - it.Start)
 	t.kvPeak = max(t.kvPeak, it.KVUsed)

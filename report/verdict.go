@@ -59,6 +59,7 @@ func (r *Result) Verdict() string {
 		v.measured(r)
 	} else {
 		v.inside(r)
+		v.cost(r)
 	}
 	v.blank()
 	v.wrap("", r.Limit.Sentence)

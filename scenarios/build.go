@@ -73,6 +73,7 @@ func (s *Scenario) Build(seed uint64) (*Experiment, error) {
 		return nil, err
 	}
 	e.Specs = append(report.Specs(e.Config.Replicas), report.PoolSpecs(e.Config.Pools)...)
+	s.supply(e)
 	e.Identity = s.identity(seed, doubts)
 	return e, nil
 }

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -17,7 +18,7 @@ type Group struct {
 	Name         string  `toml:"name"`
 	Role         string  `toml:"role"`           // both (default), prefill or decode
 	Replicas     int     `toml:"replicas"`       // default 1
-	PricePerHour float64 `toml:"price_per_hour"` // of one device, in any currency; default 0: not known
+	PricePerHour float64 `toml:"price_per_hour"` // of one device, in any currency; default, 0: that of hardware
 	// StartUp is the time from having its devices to serving, with loading the model;
 	// default, 0: that of loading weights at 2 GB/s to each device.
 	StartUp     Duration `toml:"start_up"`
@@ -286,7 +287,7 @@ func (s *Scenario) buildGroups(e *Experiment) (doubts []string, err error) {
 		g.buildScaler(e, int32(at))
 		e.Config.Replicas = append(e.Config.Replicas, replicas...)
 		role := slices.IndexFunc(roles, func(r cluster.Role) bool { return r.String() == g.Role })
-		e.Config.Groups = append(e.Config.Groups, cluster.Group{Name: g.Name, Role: roles[role], PricePerHour: g.PricePerHour})
+		e.Config.Groups = append(e.Config.Groups, cluster.Group{Name: g.Name, Role: roles[role], PricePerHour: cmp.Or(g.PricePerHour, g.scenario.Hardware.PricePerHour)})
 	}
 	return doubts, nil
 }

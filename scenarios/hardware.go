@@ -100,6 +100,7 @@ func (c *checker) hardware(s *Scenario) {
 	c.between("block_tokens", h.BlockTokens, 1, 4096)
 	c.count("kv_blocks", h.KVBlocks, 0)
 	c.number("swap_gib", h.SwapGiB, "GiB of host memory")
+	c.number("price_per_hour", h.PricePerHour, "of one device")
 	if h.SwapGiB > 1<<20 {
 		c.fail("swap_gib", "is %s; want at most %d GiB", floatText(h.SwapGiB), 1<<20)
 	}

@@ -91,6 +91,8 @@ type Hardware struct {
 	// OffloadGiB is the host memory of a replica, beside SwapGiB, for what is evicted from
 	// the prefix cache, GiB, default 0. From there it comes back in the time of the copy.
 	OffloadGiB float64 `toml:"offload_gib"`
+	// PricePerHour is what one device costs, in any currency; 0 (default): not known.
+	PricePerHour float64 `toml:"price_per_hour"`
 }
 
 // Cost says how long iterations take. The part is one of analytic (default),

@@ -11,10 +11,23 @@ func (j *Job) Effort(d *hwmodel.Device) (hwmodel.Exertion, error) {
 		return hwmodel.Exertion{}, err
 	}
 	var e hwmodel.Exertion
-	for _, s := range stages {
-		n := float64(s.Times)
-		e.Compute += n * 2 * float64(s.Graph.MACs()) / d.FLOPs(s.DType)
-		e.Memory += n * float64(s.Graph.Moved()) / d.DRAMBytes
+	for i := range stages {
+		e.Add(stages[i].effort(d))
 	}
 	return e, nil
+}
+
+// Effort returns what one image of the program asks of a device, as [Job.Effort] has it, where
+// it does not share a batch.
+func (p *Program) Effort(d *hwmodel.Device) hwmodel.Exertion {
+	var e hwmodel.Exertion
+	for i := range p.Costs[0].Stages {
+		e.Add(p.Costs[0].Stages[i].Stage.effort(d))
+	}
+	return e
+}
+
+func (s *Stage) effort(d *hwmodel.Device) hwmodel.Exertion {
+	n := float64(s.Times)
+	return hwmodel.Exertion{Compute: n * 2 * float64(s.Graph.MACs()) / d.FLOPs(s.DType), Memory: n * float64(s.Graph.Moved()) / d.DRAMBytes}
 }
