@@ -108,8 +108,8 @@ func wholeEngines(base *hwmodel.Engine) []wholeEngine {
 		},
 		{
 			engine: hwmodel.Engine{
-				Name: "trtllm", Attention: "trtllm", GEMM: "trtllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Launch: hwmodel.Launch{Graphs: "all"},
-				Note: "TensorRT-LLM 1.0: CUDA graphs, C++ runtime, host mostly hidden behind the devices",
+				Name: "trtllm", Attention: "trtllm", GEMM: "trtllm", AllReduce: "custom", MemoryFraction: 0.9, PadTokens: 8, Fused: true, Launch: hwmodel.Launch{Graphs: "all"},
+				Note: "TensorRT-LLM 1.0: CUDA graphs, C++ runtime, host mostly hidden behind the devices; norms and additions within the all-reduce, rotary embedding and KV copy within attention",
 			},
 			source:     "mean times between tokens of Llama-3.1-8B and Qwen3-32B (fp8) on 1 to 8 H100 (AIConfigurator's silicon samples, TensorRT-LLM 1.0.0rc3); held out by model and degree",
 			parameters: []Parameter{fixedTime, sequenceTime}, set: one,

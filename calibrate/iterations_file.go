@@ -79,12 +79,10 @@ func IsEngineFile(path string) bool {
 
 // engineTableOf finds the reader of the file by its header.
 func engineTableOf(path string) (*engineTable, error) {
-	data, err := os.ReadFile(path)
+	header, err := headerOf(path)
 	if err != nil {
 		return nil, err
 	}
-	line, _, _ := strings.Cut(string(data), "\n")
-	header := strings.Split(strings.TrimSpace(line), ",")
 	for i := range engineTables {
 		t := &engineTables[i]
 		if !slices.ContainsFunc(t.columns, func(c string) bool { return !slices.Contains(header, c) }) {
@@ -92,6 +90,16 @@ func engineTableOf(path string) (*engineTable, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s:1: the columns %s are those of no file of iteration times", filepath.Base(path), strings.Join(header, ","))
+}
+
+// headerOf returns the names of a file's columns.
+func headerOf(path string) ([]string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	return strings.Split(strings.TrimSpace(line), ","), nil
 }
 
 // deviceOf returns the profile of a GPU as measurement files name it, or "".

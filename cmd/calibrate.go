@@ -14,7 +14,7 @@ func (a *app) calibrateCmd() *cobra.Command {
 fits a profile of the device to the measurements, and says how far a profile is
 off on measurements, its own or anybody's.`,
 	}
-	verbs := []*cobra.Command{a.calibrateCPUCmd(), a.calibrateCUDACmd(), a.calibrateFitCmd(), a.calibrateScoreCmd(), a.calibrateShowCmd()}
+	verbs := []*cobra.Command{a.calibrateCPUCmd(), a.calibrateCUDACmd(), a.calibrateFitCmd(), a.calibrateScoreCmd(), a.calibrateServingCmd(), a.calibrateShowCmd()}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return c.Help()

@@ -30,6 +30,11 @@ type Engine struct {
 	// for none.
 	PadTokens int `toml:"pad_tokens"`
 
+	// Fused says that the engine computes residual additions and norms within the all-
+	// reduce before them, or with each other on one device, and rotary embedding and the copy
+	// into the KV cache within attention.
+	Fused bool `toml:"fused,omitempty"`
+
 	Launch   Launch    `toml:"launch"`
 	Overlap  bool      `toml:"overlap"` // the host prepares the next iteration while the devices compute
 	Hosts    []Host    `toml:"host"`
@@ -149,7 +154,7 @@ func (e *Engine) check() error {
 // Kernels says in a word which kernels the engine runs: engines of the same word differ
 // in their hosts alone.
 func (e *Engine) Kernels() string {
-	return fmt.Sprintf("%s %s %s %d", e.Attention, e.GEMM, e.AllReduce, e.PadTokens)
+	return fmt.Sprintf("%s %s %s %d %t", e.Attention, e.GEMM, e.AllReduce, e.PadTokens, e.Fused)
 }
 
 // HostFor returns the host work beside the given device at a tensor-parallel

@@ -30,6 +30,7 @@ type Cost struct {
 	engine  *hwmodel.Engine
 	group   hwmodel.Link // within a stage
 	between hwmodel.Link // from stage to stage
+	ranks   int          // that experts are divided among
 
 	heads     hwmodel.Heads
 	window    int64              // tokens a decode looks back at most
@@ -56,7 +57,8 @@ type Cost struct {
 
 // memos are the costs that do not depend on the engine's host.
 type memos struct {
-	perTok  memo // seconds of a layer by tokens, attention apart
+	perTok  memo // seconds of a layer by padded tokens, attention and experts apart
+	routed  memo // seconds of a layer of experts by tokens
 	embed   memo // seconds of the embedding by tokens
 	head    memo // seconds of the LM head by sequences that sample
 	sending memo // seconds to hand over by tokens
@@ -73,6 +75,11 @@ func GroupLink(l hwmodel.Link) Option { return func(c *Cost) { c.group = l } }
 // device's nodes give: a replica of more devices than a node has crosses the network.
 func StageLink(l hwmodel.Link) Option { return func(c *Cost) { c.between = l } }
 
+// ExpertRanks divides the experts among so many devices of a tensor-parallel group, each
+// of which has whole ones, rather than a slice of each on every device. It must divide the
+// group; the devices of a rank share its experts in slices.
+func ExpertRanks(n int) Option { return func(c *Cost) { c.ranks = n } }
+
 // NewCost returns the cost model of m, spread as par says over devices of profile
 // p and served by engine e. It refuses shapes that cannot be split so and links
 // that the profile does not know.
@@ -83,6 +90,9 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 	c := &Cost{model: m, par: par, profile: p, engine: e, group: p.Device.Group, between: stageLink(&p.Device, par.Devices()), memos: new(memos)}
 	for _, o := range options {
 		o(c)
+	}
+	if c.ranks = max(1, c.ranks); par.Tensor%c.ranks != 0 || m.Experts > 0 && m.Experts%c.ranks != 0 {
+		return nil, fmt.Errorf("experts on %d ranks; want a divisor of the tensor-parallel degree %d and of the %d experts", c.ranks, par.Tensor, m.Experts)
 	}
 	kvBytes := m.KVBytes
 	if kvBytes == 0 {
@@ -103,7 +113,7 @@ func NewCost(m *Model, par Parallel, p *hwmodel.Profile, e *hwmodel.Engine, opti
 		return nil, err
 	}
 	if m.Experts > 0 {
-		if c.experts, err = p.ExpertLayers(e.GEMM, expertFormat(d, m.WeightBytes)); err != nil {
+		if c.experts, err = p.ExpertLayers(e.GEMM, expertFormat(d, m)); err != nil {
 			return nil, err
 		}
 	}
@@ -162,8 +172,12 @@ func weightFormat(d *hwmodel.Device, bytes int) string {
 
 // expertFormat names the precision of experts. Models of experts that come in 8 bits
 // (DeepSeek's, Qwen3's) have a scale for each block of 128 by 128 weights.
-func expertFormat(d *hwmodel.Device, bytes int) string {
-	if f := weightFormat(d, bytes); f != "fp8" {
+// Experts of fewer than eight bits are unpacked to 16 bits on the way.
+func expertFormat(d *hwmodel.Device, m *Model) string {
+	if m.ExpertBits > 0 && m.ExpertBits < 8 {
+		return "w4a16"
+	}
+	if f := weightFormat(d, m.WeightBytes); f != "fp8" {
 		return f
 	}
 	return "fp8_block"
@@ -279,8 +293,14 @@ func (c *Cost) Stage(s int, b *hwmodel.Batch) time.Duration {
 	if !ok {
 		layer = c.perTok.put(t, c.tokenTime(t))
 	}
-	layer += c.attention.time(b, min(b.DecodeContext, int64(b.Decodes)*c.windowOr(b)))
-	total := float64(c.layers[s]*layer) + c.gaps[s]
+	if c.model.Experts > 0 {
+		experts, ok := c.routed.get(tokens)
+		if !ok {
+			experts = c.routed.put(tokens, c.routedTime(tokens))
+		}
+		layer += experts
+	}
+	total := float64(c.layers[s]*(layer+c.attend(b))) + c.gaps[s]
 	if s == 0 {
 		total += c.embedding(t)
 	}
@@ -311,6 +331,22 @@ func (c *Cost) windowOr(b *hwmodel.Batch) int64 {
 		return b.DecodeContext
 	}
 	return c.window
+}
+
+// attend returns the seconds of the attention of b in a layer, in the mean over layers.
+func (c *Cost) attend(b *hwmodel.Batch) float64 {
+	near := c.attention.time(b, min(b.DecodeContext, int64(b.Decodes)*c.windowOr(b)))
+	if c.model.WindowLayers == 0 {
+		return near
+	}
+	// Chunks look back no farther than decodes in the layers that have a window.
+	w := *b
+	w.ChunkContext, w.ChunkContext64 = min(b.ChunkContext, int64(b.Chunks)*c.window), min(b.ChunkContext64, int64(b.Chunks)*c.window)
+	w.ChunkPairs = min(b.ChunkPairs, int64(b.ChunkTokens)*c.window)
+	w.ChunkSquares = min(b.ChunkSquares, int64(b.ChunkTokens)*c.window)
+	near = c.attention.time(&w, min(b.DecodeContext, int64(b.Decodes)*c.window))
+	share := float64(c.model.WindowLayers) / float64(c.model.Layers)
+	return float64(share*near) + float64((1-share)*c.attention.time(b, b.DecodeContext))
 }
 
 // Send returns how long it takes to hand b's activations to the next stage.

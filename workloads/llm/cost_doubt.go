@@ -30,8 +30,7 @@ func (c *Cost) Doubt(b *hwmodel.Batch) float64 {
 	head := c.lmHead(b.Logits)
 	if c.model.Experts > 0 {
 		fit, exact := c.experts.Constants()
-		add(layers*ffn, fit, exact)
-		ffn = 0
+		add(layers*c.routedTime(b.Tokens()), fit, exact)
 	}
 	fit, exact := c.product.Fit()
 	add(layers*(products+ffn)+head, fit, exact)
@@ -39,7 +38,7 @@ func (c *Cost) Doubt(b *hwmodel.Batch) float64 {
 	add(layers*c.reduceTime(t), &c.reduce.Fit, true)
 	context := min(b.DecodeContext, int64(b.Decodes)*c.windowOr(b))
 	if b.Decodes+b.Chunks > 0 {
-		add(layers*c.attention.time(b, context), c.attention.fit(b, context), true)
+		add(layers*c.attend(b), c.attention.fit(b, context), true)
 	}
 	host, _ := c.Host(b)
 	total += host.Seconds()

@@ -1,11 +1,16 @@
 package llm
 
-import "orrery/hwmodel"
+import (
+	"fmt"
+
+	"orrery/hwmodel"
+)
 
 // The operators of a layer that depend on the number of tokens alone. Bytes and
 // shapes are those of one device of a tensor-parallel group.
 
-// tokenTime returns the seconds of one layer for t tokens, attention apart.
+// tokenTime returns the seconds of one layer for t tokens, attention and routed experts
+// apart.
 func (c *Cost) tokenTime(t int) float64 {
 	if t == 0 {
 		return 0
@@ -20,10 +25,11 @@ func (c *Cost) projectionTime(t int) float64 {
 	return c.product.Time(t, q+2*kv, m.Hidden) + c.product.Time(t, m.Hidden, q)
 }
 
-// feedForwardTime returns the seconds of the MLP or of the experts.
+// feedForwardTime returns the seconds of the MLP, or of what a layer of experts computes
+// for every token: the router, and the expert that is always on.
 func (c *Cost) feedForwardTime(t int) float64 {
 	if c.model.Experts > 0 {
-		return c.expertTime(t)
+		return c.sharedTime(t)
 	}
 	return c.mlpTime(t, (c.model.Intermediate+c.par.Tensor-1)/c.par.Tensor)
 }
@@ -33,6 +39,9 @@ func (c *Cost) feedForwardTime(t int) float64 {
 func (c *Cost) moveTime(t int) float64 {
 	m, d := c.model, &c.profile.Device
 	q, kv := c.heads.Query*c.heads.Dim, c.heads.KV*c.heads.Dim
+	if c.engine.Fused {
+		return c.fusedTime(t)
+	}
 	sum := float64(norms(m)) * c.move.norm.Time(d, hwmodel.RowPass(t, m.Hidden))
 	if m.QKNorm { // each head is a row
 		sum += c.move.norm.Time(d, hwmodel.RowPass(t*c.heads.Query, c.heads.Dim)) + c.move.norm.Time(d, hwmodel.RowPass(t*c.heads.KV, c.heads.Dim))
@@ -44,6 +53,21 @@ func (c *Cost) moveTime(t int) float64 {
 		adds = 1
 	}
 	return sum + float64(adds*c.move.add.bytes(d, 3*float64(2*t)*float64(m.Hidden)))
+}
+
+// fusedTime returns the same of an engine that fuses them: norms with the additions before
+// them, in the all-reduce if there is one, and the norms of heads, which attention applies
+// as it rotates, in a kernel of their own.
+func (c *Cost) fusedTime(t int) float64 {
+	m, d := c.model, &c.profile.Device
+	var sum float64
+	if c.par.Tensor == 1 { // reads the residual and what is added, writes the sum and its norm
+		sum = float64(norms(m)) * c.move.add.bytes(d, 4*float64(2*t)*float64(m.Hidden))
+	}
+	if m.QKNorm {
+		sum += c.move.norm.Time(d, hwmodel.RowPass(t*(c.heads.Query+c.heads.KV), c.heads.Dim))
+	}
+	return sum
 }
 
 // reduceTime returns the seconds in which the devices of a group add up their parts.
@@ -72,24 +96,34 @@ func (c *Cost) mlpTime(t, width int) float64 {
 	return up + act + down
 }
 
-// expertTime returns the seconds of a layer of experts for t tokens: router,
-// experts with their activation and weighted sum, and the expert that is always on.
-// Every device holds a slice of each expert. Tokens draw their experts evenly.
-func (c *Cost) expertTime(t int) float64 {
+// sharedTime returns the seconds of the router and of the expert that is always on.
+func (c *Cost) sharedTime(t int) float64 {
 	m, tp := c.model, c.par.Tensor
-	layer := hwmodel.ExpertLayer{
-		Tokens: t, Hidden: m.Hidden, Inter: (m.Intermediate + tp - 1) / tp,
-		PerToken: m.ExpertsPerToken, Experts: m.Experts,
-	}
-	load, err := layer.Load()
-	if err != nil {
-		panic(err) // an even draw is known
-	}
-	total := c.product.Time(t, m.Experts, m.Hidden) + c.experts.Time(&load)
+	total := c.product.Time(t, m.Experts, m.Hidden)
 	if m.SharedExpertSize > 0 {
 		total += c.mlpTime(t, (m.SharedExpertSize+tp-1)/tp)
 	}
 	return total
+}
+
+// routedTime returns the seconds of the experts of a layer that t tokens are sent to, with
+// their activation and weighted sum. Every device holds a slice of each expert of its
+// rank. Tokens that an iteration is padded with go where one token goes, and do not count.
+func (c *Cost) routedTime(t int) float64 {
+	m := c.model
+	slices := c.par.Tensor / c.ranks // of an expert
+	layer := hwmodel.ExpertLayer{
+		Tokens: t, Hidden: m.Hidden, Inter: (m.Intermediate + slices - 1) / slices,
+		PerToken: m.ExpertsPerToken, Experts: m.Experts, Ranks: c.ranks,
+	}
+	if m.ExpertSkew > 0 {
+		layer.Spread = fmt.Sprintf("power_law_%g", m.ExpertSkew)
+	}
+	load, err := layer.Load()
+	if err != nil {
+		panic(err) // the spread is known
+	}
+	return c.experts.Time(&load)
 }
 
 // embedding returns the seconds to look up t tokens. With tensor parallelism every

@@ -32,8 +32,16 @@ type Model struct {
 	ExpertsPerToken  int    `toml:"experts_per_token"`  // experts that compute each token
 	SharedExpertSize int    `toml:"shared_expert_size"` // width of the always-on expert, 0 if none
 	SlidingWindow    int    `toml:"sliding_window"`     // tokens a query can look back, 0 for all
+	WindowLayers     int    `toml:"window_layers"`      // layers that have the sliding window, spread evenly; 0 for all of them
 	WeightBytes      int    `toml:"weight_bytes"`       // bytes of one weight, 2 for fp16 and bf16
 	KVBytes          int    `toml:"kv_bytes"`           // bytes of one KV element
+	// ExpertBits is the size of an expert's weight in bits, its share of scales included,
+	// where experts are packed tighter than the rest of the model (MXFP4: 4.25); 0 if not.
+	ExpertBits float64 `toml:"expert_bits"`
+	// ExpertSkew says how unevenly experts are drawn: their loads follow x^-ExpertSkew, as
+	// AIConfigurator's do, or are even if it is 0. A skew leaves experts without tokens, whose
+	// weights need not be read, and gives one rank of several more work than the others.
+	ExpertSkew float64 `toml:"expert_skew"`
 }
 
 // Parallel says how one replica is spread over devices.
@@ -91,6 +99,12 @@ func (m *Model) Validate() error {
 		return fmt.Errorf("experts_per_token is %d and shared_expert_size %d without experts; want both 0", m.ExpertsPerToken, m.SharedExpertSize)
 	case m.Experts > 0 && (m.ExpertsPerToken < 1 || m.ExpertsPerToken > m.Experts):
 		return fmt.Errorf("experts_per_token is %d; want a number from 1 to the %d experts", m.ExpertsPerToken, m.Experts)
+	case m.WindowLayers < 0 || m.WindowLayers > m.Layers || m.WindowLayers > 0 && m.SlidingWindow == 0:
+		return fmt.Errorf("window_layers is %d of %d layers with a sliding_window of %d; want no more than there are layers, and a window", m.WindowLayers, m.Layers, m.SlidingWindow)
+	case m.ExpertBits < 0 || m.ExpertBits > 64 || m.ExpertBits > 0 && m.Experts == 0:
+		return fmt.Errorf("expert_bits is %g with %d experts; want 0, or a number up to 64 with experts", m.ExpertBits, m.Experts)
+	case m.ExpertSkew < 0 || m.ExpertSkew > 4 || m.ExpertSkew == 1:
+		return fmt.Errorf("expert_skew is %g; want 0 for even loads, or a number up to 4 other than 1", m.ExpertSkew)
 	case m.Experts > 0 && m.MLPBias:
 		return fmt.Errorf("mlp_bias with experts is not modelled; want false")
 	}

@@ -39,7 +39,16 @@ func (m *Model) Weights(p Parallel, stage int) int64 {
 	if last {
 		n += m.normParams()
 	}
-	return n * int64(m.WeightBytes)
+	return n*int64(m.WeightBytes) - m.packed(p, stage)
+}
+
+// packed returns the bytes that experts of fewer bits save on a device of a stage.
+func (m *Model) packed(p Parallel, stage int) int64 {
+	if m.ExpertBits == 0 {
+		return 0
+	}
+	weights := (m.layerParams(p.Tensor, m.Experts) - m.layerParams(p.Tensor, 0)) * int64(m.StageLayers(p.Pipeline, stage))
+	return int64(float64(weights) * (float64(m.WeightBytes) - m.ExpertBits/8))
 }
 
 // vocabPerDevice returns the rows of embedding and LM head that each device of a
