@@ -125,6 +125,7 @@ var publishedModels = map[string]string{
 	"mistralai/Mixtral-8x7B-Instruct-v0.1": "mixtral-8x7b", "mistralai/Mixtral-8x22B-Instruct-v0.1": "mixtral-8x22b", "mistralai/Mixtral-8x22B-Instruct-v0.1-pp1": "mixtral-8x22b",
 	"Qwen/Qwen3-8B": "qwen3-8b", "Qwen/Qwen3-14B": "qwen3-14b", "Qwen/Qwen3-32B": "qwen3-32b", "Qwen/Qwen3-30B-A3B-Instruct-2507": "qwen3-30b-a3b",
 	"Qwen/Qwen3-30B-A3B-Thinking-2507": "qwen3-30b-a3b", "Qwen/Qwen3-235B-A22B-Instruct-2507": "qwen3-235b-a22b", "Qwen/Qwen3-235B-A22B-Thinking-2507": "qwen3-235b-a22b",
+	"nvidia/Llama-3.3-70B-Instruct-FP8": "llama-3.1-70b", "MiniMaxAI/MiniMax-M2": "minimax-m2.5", "MiniMaxAI/MiniMax-M2.1": "minimax-m2.5",
 	"Qwen/Qwen3-235B-A22B-FP8": "qwen3-235b-a22b", "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8": "qwen3-235b-a22b", "Qwen/Qwen3-235B-A22B-Thinking-2507-FP8": "qwen3-235b-a22b",
 }
 

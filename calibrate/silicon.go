@@ -122,7 +122,7 @@ func workers(t *Table, kind string) Workers {
 // shapes are not at hand.
 func servedModel(w *ServingRow) (*llm.Model, error) {
 	bytes := 2
-	if w.Precision == "fp8" {
+	if w.Precision == "fp8" || w.Precision == "" && strings.HasSuffix(w.Name, "FP8") {
 		bytes = 1
 	}
 	m, err := PublishedModel(w.Name, bytes)

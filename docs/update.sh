@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
-# Rewrites the parts of README.md that programs print, so that no figure in it is
-# typed by hand. Sections stand between "<!-- NAME" and "<!-- end -->".
+# Rewrites the parts of README.md and of pages beside this script that programs print, so
+# that no figure in them is typed by hand. Sections stand between "<!-- NAME" and "<!-- end -->".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 go build -o "$tmp/orrery" .
 
-# section NAME: replaces the section by standard input.
+# section NAME [FILE]: replaces the section of the file, README.md by default, by standard input.
 section() {
+	local file=${2:-README.md}
 	cat >"$tmp/body"
 	awk -v name="$1" -v body="$tmp/body" '
 		$0 ~ "^<!-- " name { print; while ((getline line < body) > 0) print line; skip = 1; next }
 		/^<!-- end -->/ { skip = 0 }
-		!skip { print }' README.md >"$tmp/readme"
-	cp "$tmp/readme" README.md
+		!skip { print }' "$file" >"$tmp/page"
+	cp "$tmp/page" "$file"
 }
 
 text() { echo '```text'; cat; echo '```'; }
@@ -30,6 +31,11 @@ cp "$tmp/compare/tbt.svg" docs/vllm-vs-sarathi.svg
 	sed -n '1,3p; /^90 % load/,$p' | grep -vE '^  (decodes alone|with prompts|iterations|.* p90 )|^  E2E|^results in' | cat -s |
 	sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | text | section validate
 cp "$tmp/validate/tbt-90.svg" docs/validate-tbt.svg
+
+silicon=../shared/data/engine/llm_serving_silicon
+if [ -f "$silicon.csv" ]; then
+	"$tmp/orrery" calibrate serving "$silicon.csv" "${silicon}_disagg.csv" | section serving docs/serving-accuracy.md
+fi
 
 published=../shared/data/llm_serving/capacity_fig10_fig11.csv
 if [ -f "$published" ]; then

@@ -47,7 +47,7 @@ func TestParamsAreThoseOfTheCheckpoints(t *testing.T) {
 		"qwen3-235b-a22b":    235_093_634_560,
 	}
 	// Published in billions, or with what the shapes leave out: within 0.05 %.
-	rounded := map[string]float64{"gpt-oss-120b": 116.83e9, "minimax-m2.5": 228.7e9}
+	rounded := map[string]float64{"gpt-oss-120b": 116.83e9, "gpt-oss-20b": 20.91e9, "minimax-m2.5": 228.7e9}
 	for _, name := range Names() {
 		want, ok := published[name]
 		if about := rounded[name]; about > 0 {
