@@ -42,7 +42,7 @@ func (c *checker) machine(s *Scenario) {
 	case strings.HasSuffix(name, ".toml"):
 		h.profileFile(s)
 	case name != "":
-		if s.profile, err = hwmodel.Load(name); err != nil {
+		if s.profile, err = loadProfile(name); err != nil {
 			h.wrapName("device", "device", name, hwmodel.Names(), err)
 		}
 	case needDevice:

@@ -264,7 +264,7 @@ func (c *checker) poolDevice(s *Scenario, i int) {
 		}
 		return
 	}
-	profile, err := hwmodel.Load(p.Device)
+	profile, err := loadProfile(p.Device)
 	if err != nil {
 		c.wrapName("device", "device", p.Device, hwmodel.Names(), err)
 		return
