@@ -14,6 +14,7 @@ import (
 
 type sweepFlags struct {
 	common
+	engineFlags
 	vary   []string
 	sample int
 	method string
@@ -61,6 +62,7 @@ finished, and the exit status is 1; it is 2 if every setting was refused.`,
 	}
 	f.add(c, "runs of each setting, with the same seeds for all (default 3)")
 	f.addSweep(c)
+	f.addEngine(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if f.merge {
 			return a.mergeSweep(args, &f)
@@ -121,7 +123,11 @@ func (a *app) sweep(ctx context.Context, name string, f *sweepFlags) error {
 		folder = "results/sweep-" + w.ID[:12]
 	}
 	dir := a.sweepDir(folder)
-	o, err := a.runSweep(ctx, w, &sweep.Local{Jobs: f.jobs, Store: dir}, dir, part)
+	engine, err := a.sweepEngine(&f.engineFlags, w.ID+f.shard, dir, f.jobs)
+	if err != nil {
+		return err
+	}
+	o, err := a.runSweep(ctx, w, engine, dir, part)
 	if ctx.Err() != nil && o != nil {
 		return stopped(fmt.Sprintf("interrupted; %d of %d runs are there, in %s, and the same command goes on", len(o.Rows), len(w.Cells), folder))
 	}

@@ -133,6 +133,7 @@ func (f *follower) round(ctx context.Context) error {
 		select {
 		case err := <-ended:
 			if ctx.Err() != nil {
+				f.leave()
 				return context.Cause(ctx)
 			}
 			if err != nil {
@@ -146,6 +147,13 @@ func (f *follower) round(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+}
+
+// leave tells what becomes of a sweep that the user leaves.
+func (f *follower) leave() {
+	if address := f.engine.Server.Address; address != "" {
+		f.engine.note("the sweep goes on at %s, and the same command joins it; `temporal workflow cancel --address %s --workflow-id %s` ends it", address, address, f.workflowID())
 	}
 }
 
