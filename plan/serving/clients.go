@@ -97,12 +97,11 @@ func (c *clients) Done(_ *workloads.Request, now sim.Time) {
 
 // times adds up what the requests of a run saw.
 type times struct {
-	clients, total     int64 // requests
-	settled            bool
-	count              float64
-	ttft, tpot, tokens float64 // seconds, seconds, tokens
-	from, to           sim.Time
-	failed             int64
+	clients, total int64 // requests of a round and of the run
+	settled        bool  // the first and the last round do not count
+	failed         int64
+	count          float64
+	ttft, tpot     float64 // seconds
 }
 
 // Record implements [cluster.Recorder].
