@@ -96,6 +96,7 @@ func (p *plan) Admit(n int) bool {
 	if r.observer != nil {
 		r.observer.Admitted(&s.Seq)
 	}
+	r.admitted(s)
 	r.partials = append(r.partials, slot)
 	loaded := r.mem.hold(s.out.Prefix[:v.parts])
 	s.names = append(s.names, s.out.Prefix[:v.parts]...)

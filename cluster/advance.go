@@ -233,6 +233,7 @@ func (r *replica) retire(slot int32, now sim.Time) {
 	r.held.remove(r.seqs, slot)
 	s.place = gone
 	s.epoch++
+	r.letGo(s, false)
 	if r.observer != nil {
 		r.observer.Left(&s.Seq)
 	}

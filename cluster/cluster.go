@@ -93,7 +93,8 @@ type ReplicaConfig struct {
 	// the prefix cache; see offload.go.
 	OffloadBlocks int64
 
-	Group int32 // index in Config.Groups
+	Adapters Adapters // of LoRA that it serves
+	Group    int32    // index in Config.Groups
 	// Devices is the number of devices that one replica takes, tensor by pipeline degree;
 	// 0 counts as 1.
 	Devices int
@@ -163,6 +164,7 @@ type Cluster struct {
 	arrive, finish, decide, release sim.Action
 	rouse, made                     sim.Action // of pools and their devices
 	hand                            sim.Action // of handovers
+	loaded                          sim.Action // of adapters
 	serve, repair, strike           sim.Action // of the life of replicas, see life.go
 	recover, reclaim, relink, scale sim.Action
 
@@ -262,6 +264,7 @@ func newCluster(cfg Config) (*Cluster, error) {
 		}
 	}
 	c.initGate()
+	c.loaded = c.engine.On(sim.Arrive, "loaded", c.onLoaded)
 	c.serve = c.engine.On(sim.Arrive, "serve", c.onServe)
 	c.repair = c.engine.On(sim.Arrive, "repair", c.onRepair)
 	c.strike = c.engine.On(sim.Arrive, "strike", c.onStrike)
@@ -458,7 +461,7 @@ func (c *Cluster) close(until sim.Time) (Outcome, error) {
 	for i := range c.replicas {
 		r := &c.replicas[i]
 		r.settle(c.out.End)
-		stalled = stalled || r.flying == 0 && r.queue.n+r.held.n+r.swapped.n > 0
+		stalled = stalled || r.flying == 0 && r.queue.n+r.parked()+r.held.n+r.swapped.n > 0
 		r.abandon(c.out.End)
 	}
 	stalled = c.abandonHandovers(c.out.End) || stalled

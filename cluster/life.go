@@ -93,7 +93,7 @@ func (r *replica) rest(now sim.Time) {
 
 // idle tells whether a replica has nothing to do.
 func (r *replica) idle() bool {
-	return r.flying == 0 && r.queue.n+r.held.n+r.swapped.n+r.leaving+len(r.inbox)+len(r.coming) == 0
+	return r.flying == 0 && r.queue.n+r.parked()+r.held.n+r.swapped.n+r.leaving+len(r.inbox)+len(r.coming) == 0
 }
 
 // crash takes a replica down with all it holds. It starts again after the repair; without
@@ -133,6 +133,7 @@ func (r *replica) lose(now sim.Time) {
 		}
 		m.chunks, m.group, m.steps = m.chunks[:0], nil, m.steps[:0]
 	}
+	r.unparkAll()
 	for _, l := range []list{r.held, r.swapped, r.queue} {
 		for slot := l.head; slot != none; {
 			s := &r.seqs[slot]
@@ -155,6 +156,7 @@ func (r *replica) lose(now sim.Time) {
 	r.queue, r.held, r.swapped = newList(), newList(), newList()
 	r.partials = r.partials[:0]
 	r.mem = r.mem.empty()
+	r.lora = newLora(&r.c.cfg.Replicas[r.index].Adapters)
 	r.host = sim.NewLedger(r.host.Capacity())
 	r.plan.swapBytes = 0
 	r.first, r.flying = 0, 0

@@ -43,7 +43,7 @@ func (p *plan) end() {
 	}
 	m.it.Batch.SwapBytes, p.swapBytes = p.swapBytes, 0
 	m.it.Running = int32(r.held.n)
-	m.it.Waiting = int32(r.queue.n + r.swapped.n)
+	m.it.Waiting = int32(r.queue.n + r.parked() + r.swapped.n)
 	m.it.KVUsed = r.mem.ledger.Used()
 }
 

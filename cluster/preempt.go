@@ -52,6 +52,7 @@ func (p *plan) Preempt(q *batch.Seq) {
 	s.Computed = 0
 	s.place = inQueue
 	r.queue.pushFront(r.seqs, slot)
+	r.letGo(s, true)
 	if r.observer != nil {
 		r.observer.Queued(&s.Seq)
 	}

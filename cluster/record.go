@@ -29,11 +29,12 @@ const (
 	Moved                  // Replica is in State from At on; N is 1000 times how long everything takes, if it is slow or has just been
 	Sent                   // the KV cache of Request, N bytes, begins to leave Replica for another
 	Received               // it has arrived on Replica, which goes on with Request
+	Loaded                 // LoRA adapter N is in Replica's memory, after Gap on the host link
 	numWhat
 )
 
 var whatNames = [numWhat]string{"arrived", "rejected", "routed", "scheduled", "emitted", "first-token", "preempted", "finished", "unfinished", "iterated",
-	"lost", "failed", "moved", "sent", "received"}
+	"lost", "failed", "moved", "sent", "received", "loaded"}
 
 // String returns the kind's name as it stands in logs.
 func (w What) String() string { return whatNames[w] }

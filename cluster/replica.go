@@ -25,6 +25,7 @@ type replica struct {
 	kvBytes  int64      // of one block
 	reserve  int64      // blocks that an admission must leave free
 	freeSlot []int32
+	lora     *lora // nil if it serves no adapters
 
 	seqs     []sequence
 	queue    list    // waiting, oldest first, pre-empted ones before others
@@ -116,6 +117,10 @@ func (r *replica) init(c *Cluster, index int32, cfg *ReplicaConfig) error {
 	}
 	r.plan.r = r
 	r.observer, _ = cfg.Policy.(batch.Observer)
+	r.lora = newLora(&cfg.Adapters)
+	if err := cfg.Adapters.check(r.role); err != nil {
+		return err
+	}
 	if cfg.Executor != nil {
 		r.worker = &worker{executor: cfg.Executor}
 		if err := r.worker.check(cfg, cfg.stages(), r.limits.Swap); err != nil {
@@ -141,6 +146,8 @@ func (cfg *ReplicaConfig) stages() int {
 func (r *replica) refuse(q *workloads.Request) string {
 	total := int64(q.Prompt) + int64(q.Output)
 	switch {
+	case q.Adapter != 0 && r.lora == nil:
+		return "wants a LoRA adapter, and the replica serves none"
 	case q.Prompt < 1 || q.Output < 1:
 		return "needs at least one prompt token and one output token"
 	case total > int64(r.maxLen):
@@ -166,10 +173,7 @@ func (r *replica) submit(now sim.Time, s *Served) {
 	epoch, names := q.epoch, q.names
 	*q = sequence{out: *s, epoch: epoch, names: names[:0], Seq: r.c.seq(s), lost: s.lost}
 	q.Slot = i
-	r.queue.pushBack(r.seqs, i)
-	if r.observer != nil {
-		r.observer.Queued(&q.Seq)
-	}
+	r.enqueue(now, i)
 	if r.flying > 0 && len(r.flights) == 1 {
 		r.cut(now)
 	}
@@ -202,6 +206,9 @@ func (r *replica) next(now sim.Time) {
 	r.deciding = false
 	if r.flying == len(r.flights) || now < r.stageFree[0] {
 		return
+	}
+	if r.lora != nil && r.lora.stirred {
+		r.unpark(now)
 	}
 	m := &r.flights[(r.first+r.flying)%len(r.flights)]
 	r.plan.begin(now, m)
@@ -352,6 +359,7 @@ func (r *replica) settle(now sim.Time) {
 
 // abandon records what the end of the run leaves unfinished.
 func (r *replica) abandon(now sim.Time) {
+	r.unparkAll()
 	for _, l := range []list{r.held, r.swapped, r.queue} {
 		for i := l.head; i != none; i = r.seqs[i].next {
 			s := &r.seqs[i]

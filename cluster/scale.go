@@ -72,7 +72,7 @@ func (c *Cluster) scaleView(now sim.Time, s *Scaler) scale.View {
 		case Draining:
 			v.Draining++
 		}
-		v.Waiting += r.queue.n + r.swapped.n
+		v.Waiting += r.queue.n + r.parked() + r.swapped.n
 		v.Running += r.held.n
 		if r.state == Up {
 			used += r.usedAt(now)
@@ -131,4 +131,4 @@ func (c *Cluster) shrink(now sim.Time, group int32) bool {
 }
 
 // requests returns the number of requests on a replica.
-func (r *replica) requests() int { return r.queue.n + r.held.n + r.swapped.n }
+func (r *replica) requests() int { return r.queue.n + r.parked() + r.held.n + r.swapped.n }

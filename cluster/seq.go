@@ -8,6 +8,7 @@ type place uint8
 
 const (
 	inQueue place = iota
+	beside        // the queue, for want of an adapter
 	prefilling
 	decoding
 	swapped

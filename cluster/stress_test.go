@@ -97,6 +97,7 @@ func (a *auditor) audit(r *replica) {
 	if held != r.mem.ledger.Used() || cached != r.mem.cached || cached > r.mem.free() {
 		a.note("sequences hold %d blocks and the cache %d; the books say %d and %d, with %d free", held, cached, r.mem.ledger.Used(), r.mem.cached, r.mem.free())
 	}
+	a.adapters(r)
 	for _, g := range r.groups {
 		if g.n != members[g] || g.context != context[g] {
 			a.note("a group of %d with context %d has %d members with %d", g.n, g.context, members[g], context[g])
@@ -118,6 +119,37 @@ func (a *auditor) host(m *memory) {
 	}
 	if used != m.host.used || used > m.host.room || ordered != len(m.host.index) {
 		a.note("%d blocks of %d parts are on the host; the books say %d of %d, in %d parts", used, ordered, m.host.used, m.host.room, len(m.host.index))
+	}
+}
+
+// adapters compares the counts of adapters with the sequences that use them.
+func (a *auditor) adapters(r *replica) {
+	if r.lora == nil {
+		return
+	}
+	held, queued := map[int32]int32{}, map[int32]int32{}
+	for _, l := range []list{r.held, r.swapped} {
+		for i := l.head; i != none; i = r.seqs[i].next {
+			held[r.seqs[i].out.Adapter]++
+		}
+	}
+	for i := r.queue.head; i != none; i = r.seqs[i].next {
+		queued[r.seqs[i].out.Adapter]++
+	}
+	delete(held, 0)
+	delete(queued, 0)
+	if len(held) > r.lora.batch || len(held) != r.lora.active || len(r.lora.slots) > r.lora.max {
+		a.note("%d adapters in use, %d in memory; the books say %d, of %d and %d", len(held), len(r.lora.slots), r.lora.active, r.lora.batch, r.lora.max)
+	}
+	for _, x := range r.lora.slots {
+		if x.held != held[x.number] || x.queued != queued[x.number] || !x.ready && x.held+x.queued > 0 {
+			a.note("adapter %d, ready %v: %d requests held and %d queued, the books say %d and %d", x.number, x.ready, held[x.number], queued[x.number], x.held, x.queued)
+		}
+		delete(held, x.number)
+		delete(queued, x.number)
+	}
+	if len(held)+len(queued) > 0 {
+		a.note("requests run with adapters that are not there: %v, %v", held, queued)
 	}
 }
 
@@ -146,6 +178,7 @@ type stressCase struct {
 	Tiers     int
 	Admit     int // policy of the gateway, 0 for none
 	Offload   int64
+	Adapters  Adapters
 }
 
 func drawCase(seed uint64) stressCase {
@@ -180,6 +213,10 @@ func drawCase(seed uint64) stressCase {
 	}
 	if c.Part > 0 && rng.IntN(2) == 0 {
 		c.Offload = 1 + rng.Int64N(2*c.Blocks)
+	}
+	if rng.IntN(3) == 0 {
+		most := 1 + rng.IntN(4)
+		c.Adapters = Adapters{Max: most, Batch: rng.IntN(most + 1), Load: time.Duration(rng.IntN(3)) * 7 * time.Millisecond}
 	}
 	return c
 }
@@ -316,6 +353,9 @@ func (c *stressCase) requests() requests {
 		if c.Tiers > 0 {
 			r.Tier, r.Tenant = int32(i)%int32(c.Tiers), int32(i*i%5)
 		}
+		if c.Adapters.Max > 0 {
+			r.Adapter = rng.Int32N(6)
+		}
 		if c.Part > 0 {
 			r.PrefixBlock = c.Part
 			family := rng.Uint64N(4)
@@ -353,7 +393,7 @@ func (c *stressCase) run(t *testing.T) (w *watcher, out Outcome, fault string) {
 	for range c.Replicas {
 		cfg.Replicas = append(cfg.Replicas, ReplicaConfig{
 			Policy: c.policy(), Cost: c.cost(), MaxLen: c.MaxLen, Blocks: c.Blocks, BlockTokens: c.Block,
-			HostBlocks: c.Swap, BlockBytes: 1, PrefixCache: c.Part > 0, OffloadBlocks: c.Offload,
+			HostBlocks: c.Swap, BlockBytes: 1, PrefixCache: c.Part > 0, OffloadBlocks: c.Offload, Adapters: c.Adapters,
 		})
 	}
 	cl, err := newCluster(cfg)
@@ -391,7 +431,7 @@ func (a *auditor) balanced(w *watcher, c *stressCase) {
 			swapped += 2 * ((r.N + int64(c.Block) - 1) / int64(c.Block))
 		case r.What == Iterated:
 			charged += r.Iteration.Batch.SwapBytes
-		case r.What == Scheduled && c.Replicas == 1 && c.Order == "":
+		case r.What == Scheduled && c.Replicas == 1 && c.Order == "" && c.Adapters.Max == 0:
 			if r.Request.ID < last {
 				a.note("request %d is scheduled after %d", r.Request.ID, last)
 			}

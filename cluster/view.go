@@ -131,7 +131,7 @@ func (v *view) report(now sim.Time, r *replica) {
 	}
 	var m message
 	if v.reports&route.Queue != 0 {
-		m.queued = int32(r.queue.n) - r.toldQueue
+		m.queued = int32(r.queue.n+r.parked()) - r.toldQueue
 	}
 	if v.reports&route.Memory != 0 {
 		m.kv = r.mem.ledger.Used() - r.toldKV
