@@ -112,6 +112,7 @@ func (l *Laws) Record(r *cluster.Record) {
 	case cluster.Moved:
 		l.moved(r)
 		return
+	case cluster.Loaded:
 	default:
 		l.request(r)
 	}

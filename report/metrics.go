@@ -100,6 +100,8 @@ func (m *Metrics) Record(r *cluster.Record) {
 		}
 	case cluster.Moved:
 		m.moved(&m.replicas[r.Replica], r)
+	case cluster.Loaded:
+		m.counts.loads++
 	default:
 		m.request(r)
 	}

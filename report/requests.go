@@ -10,6 +10,7 @@ import (
 // counts cover the whole run, so that they add up.
 type counts struct {
 	arrived, finished, rejected, failed, unfinished int64
+	loads                                           int64 // of adapters
 	lost, lostTokens                                int64 // replicas that requests lost, and their tokens on them
 	reasons, failures                               map[string]int64
 	preemptions, swaps                              int64
@@ -23,6 +24,7 @@ func (c *counts) merge(o *counts) {
 	c.rejected += o.rejected
 	c.failed += o.failed
 	c.lost += o.lost
+	c.loads += o.loads
 	c.lostTokens += o.lostTokens
 	c.unfinished += o.unfinished
 	c.preemptions += o.preemptions

@@ -86,6 +86,8 @@ type Requests struct {
 	PreemptedRepeatedly int64 `json:"preempted_repeatedly"`
 	// ReplicasLost counts how often a request lost its replica.
 	ReplicasLost int64 `json:"replicas_lost"`
+	// AdapterLoads counts how often a replica loaded a LoRA adapter; absent if none did.
+	AdapterLoads int64 `json:"adapter_loads,omitempty"`
 }
 
 // Rejection counts the rejections or failures for one reason.

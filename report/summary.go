@@ -19,7 +19,7 @@ func (m *Metrics) Summary() *Result {
 		Requests: Requests{
 			Arrived: c.arrived, Finished: c.finished, Rejected: c.rejected, Failed: c.failed, Unfinished: c.unfinished,
 			RejectedBy: []Rejection{}, Measured: w.measured,
-			Preemptions: c.preemptions, Swaps: c.swaps, PreemptedRepeatedly: c.restartedTwice, ReplicasLost: c.lost,
+			Preemptions: c.preemptions, Swaps: c.swaps, PreemptedRepeatedly: c.restartedTwice, ReplicasLost: c.lost, AdapterLoads: c.loads,
 		},
 		Tokens: Tokens{Prompt: c.prompt, Output: c.output, Cached: c.cached, Loaded: c.loaded, Recomputed: c.recomputed, Lost: c.lostTokens},
 	}

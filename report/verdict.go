@@ -88,6 +88,9 @@ func (v *screen) inside(r *Result) {
 		}
 	}
 	v.line("KV", "%s", kv)
+	if n := r.Requests.AdapterLoads; n > 0 {
+		v.line("LoRA", "%s", plural(n, "adapter loaded", "adapters loaded"))
+	}
 	gpu := "busy " + percent(l.BusyShare)
 	if r.pipelined() {
 		gpu += ", bubbles " + percent(l.BubbleShare)

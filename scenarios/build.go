@@ -39,7 +39,7 @@ func (s *Scenario) Build(seed uint64) (*Experiment, error) {
 	}
 	e := &Experiment{
 		Config: cluster.Config{
-			Source:  s.mix(s.tier(source, seed), seed),
+			Source:  s.mix(s.adapt(s.tier(source, seed), seed), seed),
 			Tiers:   s.clusterTiers(),
 			Until:   sim.Time(s.Run.Until),
 			LateGap: time.Duration(s.SLO.TBT),
@@ -89,7 +89,7 @@ func (s *Scenario) replicas() (list []cluster.ReplicaConfig, doubts []string, er
 	}
 	replica := cluster.ReplicaConfig{
 		Cost: cost, MaxLen: s.Model.MaxLen, Blocks: s.blocks, BlockTokens: s.Hardware.BlockTokens,
-		PrefixCache: s.Policy.PrefixCache, BlockBytes: s.blockBytes(), Devices: s.Hardware.Tensor * s.Hardware.Pipeline,
+		Adapters: s.adapters(), PrefixCache: s.Policy.PrefixCache, BlockBytes: s.blockBytes(), Devices: s.Hardware.Tensor * s.Hardware.Pipeline,
 	}
 	if replica.BlockBytes > 0 {
 		replica.HostBlocks = int64(s.Hardware.SwapGiB*(1<<30)) / replica.BlockBytes
@@ -284,6 +284,7 @@ func (s *Scenario) policyText() string {
 	if s.Policy.Order != orders[0].Name.Name {
 		text += ", order " + withSettings(s.Policy.Order, s.Policy.order)
 	}
+	text += s.loraText()
 	if k := s.Policy.Speculative.Tokens; k > 0 {
 		text += fmt.Sprintf(", speculative (%d tokens, acceptance %s)", k, short(s.Policy.Speculative.Acceptance))
 	}

@@ -230,6 +230,7 @@ func (c *checker) memory(s *Scenario) {
 		return
 	}
 	c.speculative(s)
+	c.lora(s)
 	limits := s.Policy.batch.Limits(s.Model.MaxLen)
 	h := c.in("hardware")
 	switch {

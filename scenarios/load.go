@@ -152,6 +152,7 @@ func resolve(doc *document) (*Scenario, error) {
 		c.in("cost").cost(s)
 	}
 	s.Traffic.part.check(c.in("traffic"))
+	c.in("traffic").adapterTraffic(s)
 	c.checkRest(s)
 	c.classes(s)
 	c.pools(s)

@@ -116,6 +116,7 @@ type Policy struct {
 	ViewDelay Duration `toml:"view_delay"`
 	// Speculative is speculative decoding, default none.
 	Speculative Speculation `toml:"speculative"`
+	LoRA        LoRA        `toml:"lora"` // adapters served, default none
 
 	batch batch.Policy
 	route router
@@ -127,6 +128,10 @@ type Policy struct {
 // replay, sessions and closed-loop; see traffic.go.
 type Traffic struct {
 	Source string `toml:"source"`
+	// Adapters is the number of LoRA adapters that texts want, default 0: none. The k-th is
+	// chosen in proportion to k^-adapter_zipf.
+	Adapters    int     `toml:"adapters"`
+	AdapterZipf float64 `toml:"adapter_zipf"`
 
 	part trafficPart
 }

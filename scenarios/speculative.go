@@ -96,12 +96,14 @@ func (s *Scenario) speculate(target hwmodel.CostModel, doubts []string) (hwmodel
 }
 
 // reserved returns the bytes of each device that hold neither weights of the model nor its
-// KV cache: those of the draft model's weights.
+// KV cache: the draft model's weights, and adapters.
 func (s *Scenario) reserved() int64 {
+	devices := int64(s.parallel().Devices())
+	n := (s.adapterBytes()*int64(s.Policy.LoRA.MaxAdapters) + devices - 1) / devices
 	if d := s.Policy.Speculative.draft; d != nil {
-		return d.Weights(s.parallel(), 0)
+		n += d.Weights(s.parallel(), 0)
 	}
-	return 0
+	return n
 }
 
 // shared returns how many of n KV blocks there are if each must hold the draft model's KV

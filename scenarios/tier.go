@@ -85,13 +85,14 @@ func (s *Scenario) Stated() bool {
 	return stated
 }
 
-// tiered gives the texts of a source their tiers, by independent draws from a stream of
-// its own: the times of arrivals stay what they are. A conversation stays in one tier.
-type tiered struct {
+// tags gives the texts of a source one of several tags, by independent draws from a stream
+// of its own: the times of arrivals stay what they are. A conversation keeps its tag.
+type tags struct {
 	workloads.Source
 	rng    *rand.Rand
 	seed   uint64
-	shares []float64
+	shares []float64 // of the tags, 1 in all
+	set    func(r *workloads.Request, tag int32)
 }
 
 // tier returns the source with the scenario's tiers, or as it is if it has fewer than
@@ -100,29 +101,35 @@ func (s *Scenario) tier(src workloads.Source, seed uint64) workloads.Source {
 	if len(s.Tiers) < 2 {
 		return src
 	}
-	t := tiered{Source: src, rng: sim.Stream(seed, "tier"), seed: seed}
+	var shares []float64
 	for i := range s.Tiers {
-		t.shares = append(t.shares, s.Tiers[i].Share)
+		shares = append(shares, s.Tiers[i].Share)
 	}
+	return tagged(src, sim.Stream(seed, "tier"), seed, shares, func(r *workloads.Request, i int32) { r.Tier = i })
+}
+
+// tagged returns the source with tags.
+func tagged(src workloads.Source, rng *rand.Rand, seed uint64, shares []float64, set func(*workloads.Request, int32)) workloads.Source {
+	t := tags{Source: src, rng: rng, seed: seed, shares: shares, set: set}
 	if r, ok := src.(workloads.Responder); ok {
-		return &tieredResponder{t, r}
+		return &tagsOfResponder{t, r}
 	}
 	return &t
 }
 
 // Next implements [workloads.Source].
-func (t *tiered) Next() workloads.Request {
+func (t *tags) Next() workloads.Request {
 	r := t.Source.Next()
 	if r.Session == 0 {
-		r.Tier = t.pick(t.rng.Float64())
+		t.set(&r, t.pick(t.rng.Float64()))
 	} else {
-		r.Tier = t.pick(fraction(t.seed, uint64(r.Session)))
+		t.set(&r, t.pick(fraction(t.seed, uint64(r.Session))))
 	}
 	return r
 }
 
-// pick returns the tier at which the shares reach u.
-func (t *tiered) pick(u float64) int32 {
+// pick returns the tag at which the shares reach u.
+func (t *tags) pick(u float64) int32 {
 	last := 0
 	for i, share := range t.shares {
 		if share == 0 {
@@ -147,7 +154,7 @@ func fraction(seed, key uint64) float64 {
 }
 
 // Close passes on to the source.
-func (t *tiered) Close() error {
+func (t *tags) Close() error {
 	if c, ok := t.Source.(io.Closer); ok {
 		return c.Close()
 	}
@@ -155,18 +162,18 @@ func (t *tiered) Close() error {
 }
 
 // Err passes on to the source.
-func (t *tiered) Err() error {
+func (t *tags) Err() error {
 	if f, ok := t.Source.(interface{ Err() error }); ok {
 		return f.Err()
 	}
 	return nil
 }
 
-// tieredResponder is a source that waits for answers.
-type tieredResponder struct {
-	tiered
+// tagsOfResponder is a source that waits for answers.
+type tagsOfResponder struct {
+	tags
 	responder workloads.Responder
 }
 
 // Done implements [workloads.Responder].
-func (t *tieredResponder) Done(r *workloads.Request, now sim.Time) { t.responder.Done(r, now) }
+func (t *tagsOfResponder) Done(r *workloads.Request, now sim.Time) { t.responder.Done(r, now) }
