@@ -66,11 +66,14 @@ var outcomes = []Figure{
 	{"growing", Truth, "the queues grew all through the run, so that it has no steady state", func(r *report.Result) report.Number { return truth(r.Load.Growing) }},
 }
 
+// counts are those of the figures below that are whole numbers.
+var counts = []string{"preemptions", "unfinished"}
+
 // compared are the figures that all commands compare runs by.
 func compared() (list []Figure) {
 	for i, m := range plan.Metrics() {
 		kind := Number
-		if m.Unit == plan.Count {
+		if slices.Contains(counts, m.Key) {
 			kind = Whole
 		}
 		list = append(list, Figure{m.Key, kind, m.Label, func(r *report.Result) report.Number {
@@ -115,6 +118,11 @@ var details = []Figure{
 	{"iterations", Whole, "iterations", func(r *report.Result) report.Number { return report.Number(r.Iterations.Count) }},
 	{"batch_mean", Number, "sequences of an iteration, mean", func(r *report.Result) report.Number { return r.Iterations.BatchMean }},
 	{"iteration_mean_s", Number, "length of an iteration, mean", func(r *report.Result) report.Number { return r.Iterations.LengthMeanS }},
+	{"gpu_hours", Number, "hours of devices provisioned", func(r *report.Result) report.Number { return r.Cost.GPUHours }},
+	{"gpu_hours_busy", Number, "hours of devices at work", func(r *report.Result) report.Number { return r.Cost.GPUHoursBusy }},
+	{"price", Number, "price of gpu_hours, in the currency of the prices", func(r *report.Result) report.Number { return r.Cost.Price }},
+	{"energy_j", Number, "energy of all devices", func(r *report.Result) report.Number { return r.Cost.EnergyJ }},
+	{"watts_mean", Number, "power of a device, mean", func(r *report.Result) report.Number { return r.Cost.WattsMean }},
 	{"window_s", Number, "simulated time that was measured", func(r *report.Result) report.Number { return report.Number(r.WindowS) }},
 	{"end_s", Number, "simulated time of the end", func(r *report.Result) report.Number { return report.Number(r.EndS) }},
 }

@@ -23,6 +23,7 @@ name = "small"
 name = "mistral-7b"
 [hardware]
 device = "a100-sxm-80gb"
+price_per_hour = 2.0
 [policy]
 batch = "vllm"
 [traffic]

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"orrery/plan"
+	"orrery/report"
 )
 
 // Every column has a name of its own that needs no quotes, and words about it.
@@ -91,6 +93,7 @@ func TestTablesAgree(t *testing.T) {
 		}
 	}
 
+	wholeFigures(t, w, folder)
 	summary, err := csv.NewReader(strings.NewReader(text[SummaryFile])).ReadAll()
 	if err != nil || len(summary) != 1+len(w.Settings) {
 		t.Fatalf("%d lines, %v", len(summary), err)
@@ -108,6 +111,32 @@ func TestTablesAgree(t *testing.T) {
 	if err != nil || mean < sum/3*(1-1e-12) || mean > sum/3*(1+1e-12) {
 		t.Errorf("mean %v, %v; want %v", mean, err, sum/3)
 	}
+}
+
+// wholeFigures checks that what a column takes for whole numbers are such.
+func wholeFigures(t *testing.T, w *Sweep, folder string) {
+	t.Helper()
+	dir := &Dir{Path: folder}
+	for i := range w.Cells {
+		r, ok, err := dir.Get(w.Cells[i].Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := range columns {
+			v := float64(aFigure(r, ok, k))
+			if columns[k].Kind == Whole && v != math.Trunc(v) || columns[k].Kind == Truth && v != 0 && v != 1 {
+				t.Errorf("%s of cell %d is %v", columns[k].Name, i, v)
+			}
+		}
+	}
+}
+
+// aFigure returns a figure of a result, 0 where there is none.
+func aFigure(r Result, ok bool, k int) report.Number {
+	if !ok || r.Figures == nil || !r.Figures[k].Exists() {
+		return 0
+	}
+	return r.Figures[k]
 }
 
 // readParquet returns the cells as texts, as CSV has them.
