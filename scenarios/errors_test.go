@@ -59,7 +59,7 @@ func TestErrors(t *testing.T) {
 		{"unknown section", "[traffic]", "[trafic]", nil,
 			"s.toml:10: there is no section [trafic]; did you mean traffic?"},
 		{"unknown section like no other", "[slo]", "[goals]", nil,
-			"s.toml:13: there is no section [goals]; sections and keys of the top level are capacity, class, compare, cost, description, device, faults, fleet, group, hardware, model, name, network, output, policy, pool, run, seed, slo, sweep, tier, traffic"},
+			"s.toml:13: there is no section [goals]; sections and keys of the top level are capacity, class, compare, cost, description, device, faults, fleet, group, hardware, model, name, network, output, plan, policy, pool, run, seed, slo, sweep, tier, traffic"},
 		{"unknown key by override", "", "", []string{"policy.bugdet=4"},
 			"--set policy.bugdet=4: there is no key policy.bugdet; did you mean budget?"},
 		{"the first mistake of two", "name = \"mistral-7b\"", "nam = 1", []string{"slo.tbt=1"},

@@ -99,7 +99,7 @@ func (c *checker) group(s *Scenario, i int) {
 	g := &s.Groups[i]
 	path := fmt.Sprintf("group[%d]", i)
 	doc := c.d.doc.clone()
-	for _, section := range []string{"group", "tier", "class", "pool", "compare", "fleet", "capacity", "faults", "network"} {
+	for _, section := range []string{"group", "tier", "class", "pool", "compare", "fleet", "capacity", "faults", "network", "plan"} {
 		delete(doc.tree, section)
 	}
 	over := map[string]any{}

@@ -114,6 +114,7 @@ func resolve(doc *document) (*Scenario, error) {
 		Hardware: Hardware{Engine: "vllm-v1", Replicas: 1, Tensor: 1, Pipeline: 1, BlockTokens: 16},
 		SLO:      SLO{Quantile: 0.99},
 		Run:      RunLimits{FirstToken: "prefill"},
+		Plan:     Planning{Growth: 1, Seeds: 3},
 		Network:  Network{InsideGbps: 2400, Latency: Duration(10 * time.Microsecond)},
 		Faults:   Faults{Retry: retries[0].Name.Name, SlowFactor: 2},
 		Output:   Output{Plots: true},
@@ -159,6 +160,7 @@ func resolve(doc *document) (*Scenario, error) {
 	c.tiers(s)
 	c.faults(s)
 	c.network(s)
+	c.planning(s)
 	if s.text && len(s.Groups) == 0 {
 		c.memory(s)
 	}
@@ -199,6 +201,7 @@ func (s *Scenario) sections() []section {
 		{name: "compare", targets: []any{&s.Compare}},
 		{name: "capacity", targets: []any{&s.Capacity}},
 		{name: "sweep", targets: []any{&s.Sweep}, absent: len(s.Sweep.Vary) == 0},
+		{name: "plan", targets: []any{&s.Plan}, absent: len(s.Plan.Candidates) == 0},
 		{name: "fleet", targets: []any{&s.Fleet}, absent: len(s.Pools) == 0},
 	}
 	add := func(name string, parts ...any) {

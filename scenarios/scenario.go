@@ -29,6 +29,7 @@ type Scenario struct {
 	Run      RunLimits `toml:"run"`
 	Faults   Faults    `toml:"faults"`
 	Network  Network   `toml:"network"`
+	Plan     Planning  `toml:"plan"`
 	Output   Output    `toml:"output"`
 	Compare  Compare   `toml:"compare"`
 	Capacity Capacity  `toml:"capacity"`

@@ -41,6 +41,9 @@ var tableSources = []struct {
 	{"mooncake-conv", "mooncake_conversation_0000_2400s.csv.gz", Quantiles{
 		Title:  "production chat with long contexts, first 2,400 s",
 		Source: "github.com/kvcache-ai/Mooncake, FAST25-release/traces", Licence: "Apache-2.0", Cite: mooncake}},
+	{"servegen-language", "servegen_language_large_d4_10h_12h_x0.05.csv.gz", Quantiles{
+		Title:  "language service (large model), day 4, 10 to 12 h, a twentieth of it, drawn from the published per-client statistics",
+		Source: "github.com/alibaba/ServeGen, data", Licence: "Apache-2.0", Cite: servegen}},
 	{"servegen-reasoning", "servegen_reasoning_10h_11h.csv.gz", Quantiles{
 		Title:  "reasoning service (DeepSeek-R1), 10 to 11 h, drawn from the published per-client statistics",
 		Source: "github.com/alibaba/ServeGen, data", Licence: "Apache-2.0", Cite: servegen}},
