@@ -50,6 +50,16 @@ for name in affinity affinity-hot; do
 	cp "$tmp/run/ttft.svg" "docs/routing-$name.svg"
 done
 
+{
+	echo
+	echo "| router | view | $heads |"
+	echo "|---|--:|--:|--:|--:|--:|--:|--:|"
+	for router in least-outstanding prefix-affinity prefix-cost weighted; do
+		compare affinity --set policy.route=$router --vary policy.view_delay=0s,100ms,1s,10s --seeds 3 | settings "$router | " | sed 's/view_delay //'
+	done
+	echo
+} | section stale-affinity
+
 trace=../shared/data/traces/mooncake_conversation_0000_2400s.csv.gz
 if [ -f "$trace" ]; then
 	{
