@@ -37,6 +37,17 @@ func (r *EnergyRow) Predict(p *hwmodel.Power) float64 {
 	return p.Idle + p.Joules(r.Prompts) + p.Joules(r.Steps)
 }
 
+// WithTime returns predicted/measured - 1 of the energy where the time is predicted too, as
+// factor times the measured one: the same work in another time.
+func (r *EnergyRow) WithTime(p *hwmodel.Power, factor float64) float64 {
+	joules := p.Idle * factor
+	for _, e := range []hwmodel.Exertion{r.Prompts, r.Steps} {
+		e.Busy *= factor
+		joules += p.Joules(e)
+	}
+	return joules/r.Watts - 1
+}
+
 // ReadEnergy reads what is published of power and energy on devices that have a profile,
 // of models whose shapes are known.
 func ReadEnergy(data string, profiles []*hwmodel.Profile) ([]EnergyRow, error) {

@@ -3,6 +3,7 @@ package calibrate
 import (
 	"math"
 	"os"
+	"slices"
 	"testing"
 
 	"orrery/hwmodel"
@@ -83,6 +84,47 @@ func TestPowerOfModelsLeftOut(t *testing.T) {
 			if limit := most[p.Device.Name+" "+a.Kind]; a.HeldOutRows > 0 && a.HeldOutMedian > limit {
 				t.Errorf("%s, %s: the median error on %d rows left out is %.1f %%, want at most %.0f", p.Device.Name, a.Kind, a.HeldOutRows, 100*a.HeldOutMedian, 100*limit)
 			}
+		}
+	}
+}
+
+// The energy of a token where the time between tokens is predicted as well, as in a simulation:
+// errors of time and power together.
+func TestEnergyWithPredictedTimes(t *testing.T) {
+	rows, profiles := energyRows(t)
+	const data = "../../shared/data/engine/"
+	times, err := ReadEngineRows(data+"llm_mlenergy_v2.csv", data+"llm_mlenergy_v3.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pricer := NewPricer(profiles)
+	errs := map[string][]float64{}
+	for i := range times {
+		w := &times[i]
+		at := slices.IndexFunc(rows, func(r EnergyRow) bool { return r.File == w.File && r.Line == w.Line })
+		if at < 0 {
+			continue
+		}
+		e, err := hwmodel.LoadEngine(w.Engine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		predicted, err := pricer.Price(w, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := pricer.profile(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		what := w.Device + " " + w.Engine
+		errs[what] = append(errs[what], math.Abs(rows[at].WithTime(p.PowerFor(hwmodel.TextWork), predicted/w.Seconds)))
+	}
+	for what, most := range map[string]float64{"a100-sxm-40gb vllm-v0": 0.15, "h100-sxm-80gb vllm-v0": 0.15, "h100-sxm-80gb vllm-v1": 0.17} {
+		m := median(errs[what])
+		t.Logf("%s: median %.1f %%, mean %.1f %%, %d rows", what, 100*m, 100*mean(errs[what]), len(errs[what]))
+		if !(m <= most) {
+			t.Errorf("%s: the median error of the energy of %d rows is %.1f %%, want at most %.0f", what, len(errs[what]), 100*m, 100*most)
 		}
 	}
 }
