@@ -46,7 +46,10 @@ func NewEffort(m *Model, d *hwmodel.Device) *Effort {
 		pair:    layers * float64(4*m.QueryWidth()) / d.FLOPs("bf16"), window: allTokens,
 	}
 	if m.Experts > 0 {
-		e.experts = layers*float64(m.layerParams(1, m.Experts))*read - e.weights
+		if m.ExpertBits > 0 {
+			read = m.ExpertBits / 8 / d.DRAMBytes
+		}
+		e.experts = layers * float64(m.layerParams(1, m.Experts)-m.layerParams(1, 0)) * read
 		e.miss = math.Log1p(-float64(m.ExpertsPerToken) / float64(m.Experts))
 	}
 	if m.SlidingWindow > 0 {

@@ -51,6 +51,19 @@ func TestEffortOfContext(t *testing.T) {
 	}
 }
 
+// Experts of few bits are read as they are packed.
+func TestEffortOfPackedExperts(t *testing.T) {
+	m, d, e := effortOf(t, "gpt-oss-20b")
+	if m.ExpertBits == 0 {
+		t.Fatal("its experts are not packed")
+	}
+	table := float64(m.Vocab) * float64(m.Hidden) * 2 // of the embedding, of which a token reads a row
+	want := float64(m.Weights(Parallel{1, 1}, 0)) - table
+	if got := (e.weights + e.head + e.experts) * d.DRAMBytes; math.Abs(got/want-1) > 0.01 {
+		t.Errorf("all weights are %g bytes, want %g", got, want)
+	}
+}
+
 // Few tokens read few experts, many read all: eight tokens of 8 of 128 experts touch 40 % of
 // them.
 func TestEffortOfExperts(t *testing.T) {
