@@ -152,7 +152,7 @@ func (r *planReader) cells(id, hash string, s Span) ([]sweep.Cell, error) {
 		}
 		r.hash, r.plan = hash, p
 	}
-	if s.From < 0 || s.N < 1 || s.N > maxBatch || s.From+s.N > min(r.plan.Cells, chunkCells*len(r.plan.Chunks)) {
+	if s.From < 0 || s.N < 1 || s.N > maxBatch || s.From > min(r.plan.Cells, chunkCells*len(r.plan.Chunks))-s.N {
 		return nil, fmt.Errorf("a span of %d runs from %d; the plan has %d", s.N, s.From, r.plan.Cells)
 	}
 	var cells []sweep.Cell
