@@ -180,6 +180,7 @@ type Cluster struct {
 	flowing     map[int32]int32 // handovers by flow
 	samples     []int32         // a replica of each group that only decodes
 	handing     bool            // handovers will be looked at in this instant
+	looking     []int32         // replicas whose inboxes will be looked at then
 	releasing   bool            // the router is about to be asked again
 	out         Outcome
 	rec         Record      // reused for every record

@@ -152,11 +152,24 @@ func (c *Cluster) onHand(now sim.Time, _ uint32) {
 		c.decoders.prefilled(now, to, s)
 		d := &c.replicas[to]
 		d.inbox = append(d.inbox, c.unplaced[n])
+		c.look(d)
 	}
 	c.unplaced = c.unplaced[n:]
 	c.dropHandovers(now)
-	for i := c.decoders.first; int(i) < len(c.replicas); i++ {
+	slices.Sort(c.looking)
+	for _, i := range c.looking {
+		c.replicas[i].looked = false
 		c.replicas[i].pull(now)
+	}
+	c.looking = c.looking[:0]
+}
+
+// look has the inbox of a replica looked at when handovers next are. Only what comes into
+// it, and memory that is freed, can let something out.
+func (c *Cluster) look(r *replica) {
+	if !r.looked {
+		r.looked = true
+		c.looking = append(c.looking, r.index)
 	}
 }
 
@@ -190,6 +203,7 @@ func (r *replica) pull(now sim.Time) {
 // any other reason: a stretch that is crossed in one jump would not be one.
 func (r *replica) makeRoom(now sim.Time) {
 	if r.freed && len(r.inbox) > 0 {
+		r.c.look(r)
 		r.c.handSoon(now)
 	}
 	r.freed = false
@@ -366,6 +380,7 @@ func (c *Cluster) unreserve(now sim.Time, id int32) {
 		to.mem.give(h.blocks)
 		to.view.report(now, to)
 	}
+	c.look(to)
 	to.rest(now)
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -30,6 +31,13 @@ func tandem(rs requests, nodes []Node, record ...Recorder) Config {
 // when it must, to the nanosecond, by the recursion of a tandem queue whose second server
 // fetches its work.
 func TestTandemIsExact(t *testing.T) {
+	for _, overlap := range []float64{0, 0.5, 0.75, 1} {
+		t.Run(fmt.Sprint(overlap), func(t *testing.T) { tandemIsExact(t, overlap) })
+	}
+}
+
+// tandemIsExact sends so much of the KV cache while the prompt is computed.
+func tandemIsExact(t *testing.T, overlap float64) {
 	const rate, latency = 1e9, 7 * time.Microsecond
 	rng := sim.Stream(1, "tandem")
 	var rs requests
@@ -40,7 +48,9 @@ func TestTandemIsExact(t *testing.T) {
 	}
 	list := append(requests{}, rs...)
 	w := newWatcher(t, 4096, time.Hour)
-	out, err := Run(context.Background(), tandem(rs, []Node{{Out: rate, In: rate, Inside: rate, Latency: latency}, {Out: rate, In: rate, Inside: rate}}, w))
+	cfg := tandem(rs, []Node{{Out: rate, In: rate, Inside: rate, Latency: latency}, {Out: rate, In: rate, Inside: rate}}, w)
+	cfg.Overlap = overlap
+	out, err := Run(context.Background(), cfg)
 	if err != nil || out.Finished != 300 {
 		t.Fatalf("%+v, %v", out, err)
 	}
@@ -56,7 +66,8 @@ func TestTandemIsExact(t *testing.T) {
 		if answers > first {
 			waited++
 		}
-		now := fetch.Add(time.Duration(q.Prompt)*time.Microsecond + latency) // 1000 bytes a token at 1 GB/s
+		send := time.Duration(q.Prompt) * time.Microsecond // 1000 bytes a token at 1 GB/s
+		now := fetch.Add(send - time.Duration(float64(send)*overlap) + latency)
 		for k := range q.Output - 1 {
 			now = now.Add(tokens(&hwmodel.Batch{Decodes: 1, DecodeContext: int64(q.Prompt + k + 1)}))
 		}

@@ -49,6 +49,7 @@ type replica struct {
 	leaving   int     // sequences that are ready to go, or on their way, to a replica that decodes
 	inbox     []int32 // handovers to this one whose blocks did not fit yet, oldest first
 	freed     bool    // memory has been given back since the inbox was looked at
+	looked    bool    // the inbox will be looked at with the next handovers
 	coming    []int32 // handovers whose blocks are on their way here
 	state     State
 	upAt      sim.Time      // when it serves, if it starts, or starts, if it is down

@@ -67,6 +67,7 @@ type life struct {
 	stage   cluster.What
 	replica int32 // that it is on, -1 for none
 	lost    bool  // its replica, and has no other yet
+	sent    bool  // its KV cache is on the way to another replica
 }
 
 // maxBroken bounds the violations that are kept in words.

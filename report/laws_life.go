@@ -73,7 +73,7 @@ func (l *Laws) request(r *cluster.Record) {
 			l.breaks(r, "%d tokens lost with replica number %d", r.N, s.Retries)
 		}
 		l.replica(r.Replica).held--
-		q.lost, q.replica = true, -1
+		q.lost, q.sent, q.replica = true, false, -1
 		l.live[s.ID] = q
 		return
 	case cluster.Sent:
@@ -81,12 +81,17 @@ func (l *Laws) request(r *cluster.Record) {
 		if r.N < 0 {
 			l.breaks(r, "%d bytes", r.N)
 		}
+		q.sent = true // again, if the replica that it was for has failed
+		l.live[s.ID] = q
 		return
 	case cluster.Received:
 		want(cluster.FirstToken)
+		if !q.sent || r.Replica == q.replica || r.At < s.Last {
+			l.breaks(r, "the KV cache comes from replica %d, sent: %v, and the latest token from %v", q.replica, q.sent, s.Last)
+		}
 		l.replica(q.replica).held--
 		l.replica(r.Replica).held++
-		q.replica = r.Replica
+		q.replica, q.sent = r.Replica, false
 		l.live[s.ID] = q
 		return
 	case cluster.Failed:
