@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,13 @@ func TestBrokenLawsAreFound(t *testing.T) {
 			find(l, cluster.Finished, 1).Replica = 1
 			return l
 		}, "was routed to replica 0"},
+		"a cache from nowhere": {func(l []cluster.Record) []cluster.Record {
+			end := find(l, cluster.Finished, 1)
+			got := *end
+			got.What, got.Replica = cluster.Received, 1
+			at := slices.IndexFunc(l, func(r cluster.Record) bool { return r.What == cluster.Finished && r.Request.ID == end.Request.ID })
+			return slices.Insert(l, at, got)
+		}, "sent: false"},
 		"more running than are here": {func(l []cluster.Record) []cluster.Record {
 			find(l, cluster.Iterated, 3).Iteration.Waiting = 1
 			return l
