@@ -95,6 +95,9 @@ func (s *Scenario) replicas() (list []cluster.ReplicaConfig, doubts []string, er
 		replica.HostBlocks = int64(s.Hardware.SwapGiB*(1<<30)) / replica.BlockBytes
 		replica.OffloadBlocks = int64(s.Hardware.OffloadGiB*(1<<30)) / replica.BlockBytes
 	}
+	if replica.OffloadBlocks > 0 && s.profile != nil && s.profile.Copy.Fit.Derived {
+		doubts = append(doubts, fmt.Sprintf("derived on %s, not measured: copies between host and device (its profile says from what)", s.profile.Device.Name))
+	}
 	list = make([]cluster.ReplicaConfig, s.Hardware.Replicas)
 	for i := range list {
 		replica.Policy, replica.Nodes = s.newPolicy(), []int32{int32(i)}

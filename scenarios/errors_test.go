@@ -138,6 +138,8 @@ func TestErrors(t *testing.T) {
 			"s.toml:9: policy.watermark is 1; want a share from 0 up to, but not, 1"},
 		{"orca cannot reserve", "", "", []string{"policy.batch=orca", "policy.max_seqs=63"},
 			"--set policy.batch=orca: policy.batch is \"orca\", which reserves 512 KV blocks for each sequence, but a replica has 334; want a lower model.max_len or policy.max_seqs, or more memory"},
+		{"host memory for no prefix cache", "", "", []string{"hardware.offload_gib=4"},
+			"--set hardware.offload_gib=4: hardware.offload_gib is 4.0, but there is no prefix cache to keep parts of; want 0, or policy.prefix_cache = true"},
 		{"swap without a policy that does", "", "", []string{"hardware.swap_gib=4"},
 			"--set hardware.swap_gib=4: hardware.swap_gib is 4.0, but the batch policy sarathi does not swap; want 0, or policy.swap = true with vllm"},
 		{"swap without room", "", "", []string{"policy.batch=vllm", "policy.swap=true"},
