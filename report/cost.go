@@ -191,7 +191,7 @@ func noCost() Cost {
 // cost adds what the run took in one line, if anything is known of it.
 func (v *screen) cost(r *Result) {
 	c := &r.Cost
-	if !c.GPUHours.Exists() {
+	if !(c.GPUHours > 0) { // not known, or from a file that is older than this figure
 		return
 	}
 	text := figure(c.GPUHours) + " GPU-hours"
