@@ -60,6 +60,7 @@ func (c *Cluster) move(now sim.Time, r *replica, to State) {
 
 // start gives a replica its devices. It serves when its model is loaded.
 func (c *Cluster) start(now sim.Time, r *replica) {
+	r.mem = r.mem.empty() // what was cached before it stopped went with its devices
 	c.move(now, r, Starting)
 	r.upAt = now.Add(r.startUp)
 	c.engine.At(r.upAt, c.serve, uint32(r.index))

@@ -96,3 +96,25 @@ func TestHostMemoryIsLostWithTheReplica(t *testing.T) {
 		t.Errorf("after the loss %+v", m)
 	}
 }
+
+// A replica that was stopped begins with an empty cache.
+func TestAStoppedReplicaForgets(t *testing.T) {
+	c, err := newCluster(Config{
+		Replicas: []ReplicaConfig{{Policy: &batch.Orca{MaxSeqs: 1}, Cost: &toyCost{price: unit}, MaxLen: 64, Blocks: 4, BlockTokens: 16, PrefixCache: true, OffloadBlocks: 4}},
+		Source:   &listSource{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &c.replicas[0]
+	r.mem.take(2)
+	r.mem.publish(7, 2)
+	r.mem.drop(7)
+	c.drain(0, r)
+	if r.state != Off {
+		t.Fatalf("an idle replica that is drained is %v", r.state)
+	}
+	if c.start(0, r); len(r.mem.index) != 0 || r.mem.cached != 0 || r.mem.host.room != 4 {
+		t.Errorf("it starts with %d parts cached, %d blocks", len(r.mem.index), r.mem.cached)
+	}
+}
