@@ -134,7 +134,7 @@ func (f *follower) round(ctx context.Context) error {
 		case err := <-ended:
 			if ctx.Err() != nil {
 				f.leave()
-				return context.Cause(ctx)
+				return errors.Join(context.Cause(ctx), f.look(false))
 			}
 			if err != nil {
 				return fmt.Errorf("the sweep ended early: %s", oneLine(err))

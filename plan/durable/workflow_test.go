@@ -3,11 +3,14 @@ package durable
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/mock"
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
@@ -16,6 +19,7 @@ import (
 // world stands in for server and workers: it counts which cells were run, and takes each for a
 // second of work.
 type world struct {
+	mu      sync.Mutex  // activities run at the same time
 	ran     map[int]int // times, by cell
 	batches []int       // sizes
 	gaveUp  []int
@@ -23,6 +27,8 @@ type world struct {
 }
 
 func (w *world) run(_ context.Context, work Work) (Done, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.fail != nil {
 		if err := w.fail(work.Span); err != nil {
 			return Done{}, err
@@ -36,6 +42,8 @@ func (w *world) run(_ context.Context, work Work) (Done, error) {
 }
 
 func (w *world) giveUp(_ context.Context, work Work) (Done, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.gaveUp = append(w.gaveUp, work.Span.From)
 	return Done{Failed: work.Span.N, Worker: Seen{"one", 4}}, nil
 }
@@ -47,6 +55,7 @@ func (w *world) play(t *testing.T, in Input) (p Progress, episodes int, err erro
 	for {
 		episodes++
 		var suite testsuite.WorkflowTestSuite
+		suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 		env := suite.NewTestWorkflowEnvironment()
 		env.SetTestTimeout(time.Minute)
 		var a *activities
