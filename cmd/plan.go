@@ -3,18 +3,20 @@ package cmd
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"orrery/plan"
-	"orrery/report"
 	"orrery/scenarios"
 )
 
-type planFlags struct{ common }
+type planFlags struct {
+	common
+	engineFlags
+	runs string
+}
 
 // planAnswer is what plan writes and, with --json, prints.
 type planAnswer struct {
@@ -45,13 +47,21 @@ tensor-parallel degrees of [[plan.candidate]] and the policies of [[plan.policy]
 traffic times plan.growth. It rules out what cannot keep up by its speed alone and what would
 be dearer than the best so far, and bisects the rest. The answer is run again with other
 seeds, with one replica fewer, and with a fifth more and less traffic. The folder of results
-has a page to decide by, plan.html.`,
+has a page to decide by, plan.html.
+
+With --runs DIR every finished run is kept in the folder, by its content: a plan that was
+interrupted goes on, and one that asks again what was asked before is answered from there.
+The runs may then be Temporal's to carry out, as those of orrery sweep.`,
 		Example: `  orrery plan plan-language
   orrery plan plan-language --set plan.growth=5.0 --set plan.candidate.H100.price_per_hour=2.2`,
 		Args: scenarioArgs(1, 1),
 		RunE: func(c *cobra.Command, args []string) error { return a.plan(c.Context(), args[0], &f) },
 	}
 	f.add(c, "seeds with which a fleet must meet the SLO (default: the scenario's)")
+	f.addEngine(c)
+	c.Flags().Lookup("engine").DefValue = engineLocal
+	f.engine = engineLocal
+	c.Flags().StringVar(&f.runs, "runs", "", "keep finished runs in this `DIR`, and answer from it")
 	return c
 }
 
@@ -75,7 +85,11 @@ func (a *app) plan(ctx context.Context, name string, f *planFlags) error {
 		return err
 	}
 	defer folder.Abort()
-	p := &planner{app: a, scenario: s, options: s.PlanOptions(), seeds: seeds}
+	runs, err := a.newPlanRuns(f, answer.RunID)
+	if err != nil {
+		return err
+	}
+	p := &planner{app: a, scenario: s, options: s.PlanOptions(), seeds: seeds, runs: runs}
 	if err := p.search(ctx, answer); err != nil {
 		return err
 	}
@@ -97,7 +111,8 @@ type planner struct {
 	scenario *scenarios.Scenario
 	options  []scenarios.PlanOption
 	seeds    []uint64
-	runs     int64
+	runs     *planRuns
+	done     int64
 	bar      *progress
 }
 
@@ -119,8 +134,8 @@ func (p *planner) search(ctx context.Context, answer *planAnswer) error {
 			return err
 		}
 	}
-	found, err := plan.Cheapest(ctx, options, p.seeds, func(ctx context.Context, option, replicas int, seed uint64) (plan.FleetRun, error) {
-		return p.try(ctx, option, replicas, 1, seed, answer)
+	found, err := plan.Cheapest(ctx, options, p.seeds, func(ctx context.Context, option, replicas int, seeds []uint64) ([]plan.FleetRun, error) {
+		return p.try(ctx, option, replicas, 1, seeds, answer)
 	})
 	if ctx.Err() != nil {
 		return errNothing
@@ -141,63 +156,56 @@ func (p *planner) search(ctx context.Context, answer *planAnswer) error {
 	}{
 		{"with other seeds", best.Replicas, 1, 1000},
 		{"one replica lost", best.Replicas - 1, 1, 0},
+		{"a node of 8 devices lost", max(best.Replicas-max(8/p.options[best.Option].Tensor, 1), 0), 1, 0},
 		{"a fifth more traffic", best.Replicas, 1.2, 0},
 		{"a fifth less traffic", best.Replicas, 0.8, 0},
 	} {
-		if c.replicas == 0 {
-			continue
-		}
-		check := planCheck{Name: c.name, Replicas: c.replicas, Demand: c.demand, Candidate: plan.Candidate{Option: best.Option, Replicas: c.replicas, Met: true}}
-		for _, seed := range p.seeds {
-			r, err := p.try(ctx, best.Option, c.replicas, c.demand, seed+c.from, answer)
-			if err != nil {
+		check := planCheck{Name: c.name, Replicas: c.replicas, Demand: c.demand, Candidate: plan.Candidate{Option: best.Option, Replicas: c.replicas}}
+		if c.replicas > 0 {
+			seeds := make([]uint64, len(p.seeds))
+			for i, seed := range p.seeds {
+				seeds[i] = seed + c.from
+			}
+			if check.Runs, err = p.try(ctx, best.Option, c.replicas, c.demand, seeds, answer); err != nil {
 				return err
 			}
-			check.Runs = append(check.Runs, r)
-			check.Met = check.Met && r.Met
+			check.Met = true
+			for _, r := range check.Runs {
+				check.Met = check.Met && r.Met
+			}
 		}
 		answer.Checks = append(answer.Checks, check)
 	}
 	return nil
 }
 
-// try runs a fleet with a seed.
-func (p *planner) try(ctx context.Context, option, replicas int, demand float64, seed uint64, answer *planAnswer) (plan.FleetRun, error) {
+// try runs a fleet with seeds.
+func (p *planner) try(ctx context.Context, option, replicas int, demand float64, seeds []uint64, answer *planAnswer) ([]plan.FleetRun, error) {
 	s, err := p.scenario.PlanFleet(p.options[option], replicas, demand)
 	if err != nil {
-		return plan.FleetRun{}, err
+		return nil, err
 	}
-	r, _, err := scenarios.Run(ctx, s, seed, scenarios.Options{})
+	results, err := p.runs.run(ctx, s, seeds)
 	if err != nil {
-		return plan.FleetRun{}, err
+		return nil, err
 	}
-	if r.Partial {
-		return plan.FleetRun{}, errNothing
+	out := make([]plan.FleetRun, len(results))
+	for i, r := range results {
+		out[i] = fleetRun(r)
+		answer.doubts(r.Doubt)
 	}
-	p.runs++
-	p.bar.set(p.runs, -1)
-	answer.Flags = r.Flags
-	run := plan.FleetRun{
-		Met: r.SLO.Met && !r.Load.Growing, Good: float64(r.SLO.GoodShare), LatencyS: float64(r.Latency.TTFT.WithUnfinished.P99S),
-		Busy: float64(r.Load.BusyShare), Binds: binds(r),
-	}
-	return run, nil
+	p.done += int64(len(results))
+	p.bar.set(p.done, -1)
+	return out, nil
 }
 
-// binds says what limits a run, in a few words: its tightest bound.
-func binds(r *report.Result) string {
-	if r.Load.Growing {
-		return "the queue grows"
+// doubts keeps what makes the figures of the latest runs doubtful: those of the cheapest
+// fleet, which is tried last.
+func (p *planAnswer) doubts(text string) {
+	p.Flags = []string{}
+	if text != "" {
+		p.Flags = strings.Split(text, "; ")
 	}
-	worst, text := 0.0, "nothing"
-	for i := range r.SLO.Bounds {
-		b := &r.SLO.Bounds[i]
-		if share := float64(b.WithUnfinishedS) / b.LimitS; share > worst {
-			worst = share
-			text = strings.TrimSpace(fmt.Sprintf("%s %s p%g at %.0f %% of its bound", b.Tier, strings.ToUpper(b.Metric), math.Round(1000*b.Quantile)/10, 100*share))
-		}
-	}
-	return text
 }
 
 // text returns what is printed.
@@ -220,7 +228,7 @@ func (p *planAnswer) text(s *scenarios.Scenario) string {
 			if !c.Met {
 				verdict = "MISSES the SLO"
 			}
-			fmt.Fprintf(&b, "  %-22s %-15s %s\n", c.Name, verdict, p.figures(&c.Candidate))
+			fmt.Fprintf(&b, "  %-24s %-15s %s\n", c.Name, verdict, p.figures(&c.Candidate))
 		}
 	}
 	if len(p.Ruled) > 0 {
@@ -242,6 +250,9 @@ func (p *planAnswer) row(c *plan.Candidate) string {
 
 // figures writes how a fleet did.
 func (p *planAnswer) figures(c *plan.Candidate) string {
+	if len(c.Runs) == 0 {
+		return "nothing is left"
+	}
 	good := c.Good()
 	text := fmt.Sprintf("%.1f %%", 100*float64(good.Mean))
 	if good.Low.Exists() {

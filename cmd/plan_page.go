@@ -96,6 +96,9 @@ func planTiers(s *scenarios.Scenario) []planTier {
 }
 
 func (p *planAnswer) viewRow(c *plan.Candidate) planRow {
+	if len(c.Runs) == 0 {
+		return planRow{Name: p.Options[c.Option].Name, Replicas: fmt.Sprint(c.Replicas), Binds: "nothing is left"}
+	}
 	good := c.Good()
 	row := planRow{
 		Name: p.Options[c.Option].Name, Replicas: fmt.Sprint(c.Replicas), PerHour: fmt.Sprintf("%.2f", float64(c.Replicas)*p.Options[c.Option].PerHour),

@@ -83,9 +83,10 @@ type RuledOut struct {
 	Why    string `json:"why"`
 }
 
-// ProvisionProbe runs a fleet of so many replicas of an option with a seed. It must be a
-// function of these, and compared fleets must see the same traffic.
-type ProvisionProbe func(ctx context.Context, option, replicas int, seed uint64) (FleetRun, error)
+// ProvisionProbe runs a fleet of so many replicas of an option with seeds and returns the
+// runs in their order. It must be a function of these, and compared fleets must see the
+// same traffic.
+type ProvisionProbe func(ctx context.Context, option, replicas int, seeds []uint64) ([]FleetRun, error)
 
 // Cheapest searches the cheapest fleet of like replicas that meets an objective with
 // every seed. It takes for granted that a replica more never makes a fleet miss what it
@@ -94,7 +95,7 @@ type ProvisionProbe func(ctx context.Context, option, replicas int, seed uint64)
 // Options are tried in the order of what they cost at least; one is left when its bound is
 // dearer than the best fleet found so far. Within an option the smallest fleet is found by
 // bisection between its bound and the size at which it would be dearer than the best,
-// and a fleet is given up at the first seed with which it misses.
+// and a fleet is given up if it misses with the first seed.
 func Cheapest(ctx context.Context, options []Option, seeds []uint64, probe ProvisionProbe) (*Provision, error) {
 	if len(options) == 0 || len(seeds) == 0 {
 		return nil, errors.New("plan: want at least one option and one seed")
@@ -201,25 +202,29 @@ func (p *provisioning) option(ctx context.Context, i int) error {
 	return nil
 }
 
-// try runs a fleet with all seeds, until it misses with one.
+// try runs a fleet with the first seed, and if it meets the objective with the others, which
+// may run at the same time.
 func (p *provisioning) try(ctx context.Context, option, replicas int) (*Candidate, error) {
 	key := [2]int{option, replicas}
 	if c, ok := p.tried[key]; ok {
 		return c, nil
 	}
 	c := &Candidate{Option: option, Replicas: replicas, PerHour: float64(replicas) * p.Options[option].PerHour, Met: true}
-	for _, seed := range p.seeds {
+	for _, part := range [][]uint64{p.seeds[:1], p.seeds[1:]} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		r, err := p.probe(ctx, option, replicas, seed)
+		if len(part) == 0 || !c.Met {
+			break
+		}
+		runs, err := p.probe(ctx, option, replicas, part)
 		if err != nil {
 			return nil, err
 		}
-		p.Runs++
-		c.Runs = append(c.Runs, r)
-		if c.Met = r.Met; !c.Met {
-			break
+		p.Runs += len(runs)
+		c.Runs = append(c.Runs, runs...)
+		for _, r := range runs {
+			c.Met = c.Met && r.Met
 		}
 	}
 	p.tried[key] = c

@@ -36,9 +36,12 @@ func TestCheapestIsThatOfBruteForce(t *testing.T) {
 		for _, x := range toys {
 			options = append(options, x.option)
 		}
-		probe := func(_ context.Context, i, n int, seed uint64) (FleetRun, error) {
-			met := n >= toys[i].need+int(seed%2)*toys[i].wobble
-			return FleetRun{Met: met, Good: 1, LatencyS: 10 / float64(n)}, nil
+		probe := func(_ context.Context, i, n int, seeds []uint64) (runs []FleetRun, err error) {
+			for _, seed := range seeds {
+				met := n >= toys[i].need+int(seed%2)*toys[i].wobble
+				runs = append(runs, FleetRun{Met: met, Good: 1, LatencyS: 10 / float64(n)})
+			}
+			return runs, nil
 		}
 		seeds := []uint64{1, 2, 3}
 		found, err := Cheapest(context.Background(), options, seeds, probe)

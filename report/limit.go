@@ -122,6 +122,22 @@ func (r *Result) worst() *Bound {
 	return worst
 }
 
+// Tightest names the bound of the objective that is exceeded most, or comes closest to
+// being so, and how far it is used; or says that the queue grows. It is empty without an
+// objective.
+func (r *Result) Tightest() string {
+	worst := r.worst()
+	switch {
+	case r.Load.Growing:
+		return "the queue grows"
+	case worst == nil:
+		return ""
+	case !worst.judged().Exists():
+		return worst.label() + " has nothing to show"
+	}
+	return fmt.Sprintf("%s at %.0f %% of its bound", worst.label(), 100*float64(worst.judged())/worst.LimitS)
+}
+
 // judged returns the value that decided whether b held.
 func (b *Bound) judged() Number {
 	if b.WithUnfinishedS.Exists() && (float64(b.WithUnfinishedS) <= b.LimitS) == b.Held {

@@ -109,8 +109,9 @@ func (s *Scenario) PlanOptions() []PlanOption {
 // factor beside the growth that it states. Errors are of type [*Error].
 func (s *Scenario) PlanFleet(o PlanOption, replicas int, demand float64) (*Scenario, error) {
 	doc := s.doc.clone()
-	doc.drop("plan")
-	doc.drop("compare.variant")
+	for _, key := range []string{"description", "seed", "output", "compare", "capacity", "fleet", "plan", "sweep"} {
+		doc.drop(key) // no matter to a run
+	}
 	over := map[string]any{
 		"hardware": map[string]any{"device": s.Plan.Candidates[o.Candidate].Device, "tensor": int64(o.Tensor), "replicas": int64(replicas)},
 		"traffic":  map[string]any{"rate": s.Rate() * s.Plan.Growth * demand},

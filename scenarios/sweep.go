@@ -11,7 +11,7 @@ import (
 // about them.
 func (s *Scenario) Single(sets ...string) (*Scenario, error) {
 	doc := s.doc.clone()
-	for _, key := range []string{"description", "seed", "output", "compare", "capacity", "fleet", "sweep"} {
+	for _, key := range []string{"description", "seed", "output", "compare", "capacity", "fleet", "plan", "sweep"} {
 		doc.drop(key)
 	}
 	return load(doc, sets)

@@ -79,7 +79,7 @@ func run(ctx context.Context, s *scenarios.Scenario, seed uint64) (result Result
 	case err != nil:
 		return Result{Error: oneLine(err)}
 	}
-	return Result{Figures: figuresOf(r), Limit: r.Limit.Cause, Doubt: strings.Join(r.Flags, "; ")}
+	return Result{Figures: figuresOf(r), Limit: r.Limit.Cause, Tightest: r.Tightest(), Doubt: strings.Join(r.Flags, "; ")}
 }
 
 // oneLine returns an error as one line.

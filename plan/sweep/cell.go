@@ -30,8 +30,11 @@ type Result struct {
 	Figures Figures `json:"figures"` // nil if the run failed
 	// Limit is what limits the run; see [report.Cause].
 	Limit report.Cause `json:"limit"`
-	Doubt string       `json:"doubt"` // what makes the figures doubtful, empty for nothing known
-	Error string       `json:"error"` // why it failed, in one line; empty if it did not
+	// Tightest names the bound of the objective that is exceeded most, or comes closest to
+	// being so; see [report.Result.Tightest]. It is in no table.
+	Tightest string `json:"tightest,omitempty"`
+	Doubt    string `json:"doubt"` // what makes the figures doubtful, empty for nothing known
+	Error    string `json:"error"` // why it failed, in one line; empty if it did not
 }
 
 // Row is a row of the table: a cell without its scenario, and what came of it.
