@@ -53,14 +53,30 @@ func TestStagesObeyPhysicsAndRememberRightly(t *testing.T) {
 				}
 				active := max(1, m.ExpertsPerToken)
 				perDevice := float64(attention+active*mlp) / float64(par.Tensor) * float64(m.Layers/par.Pipeline)
+				// Bytes of them: two a weight, but experts may come packed.
+				mlpBytes := 2.0
+				if m.ExpertBits > 0 {
+					mlpBytes = m.ExpertBits / 8
+				}
+				weights := (2*float64(attention) + mlpBytes*float64(active*mlp)) / float64(par.Tensor) * float64(m.Layers/par.Pipeline)
+				// Share of the layers that look back no further than a window.
+				windowed := 0.0
+				if m.SlidingWindow > 0 {
+					windowed = 1
+					if m.WindowLayers > 0 {
+						windowed = float64(m.WindowLayers) / float64(m.Layers)
+					}
+				}
 				rapid.Check(t, func(t *rapid.T) {
-					b := decodes(rapid.IntRange(1, 200).Draw(t, "decodes"), rapid.IntRange(1, 8000).Draw(t, "context"))
+					n, context := rapid.IntRange(1, 200).Draw(t, "decodes"), rapid.IntRange(1, 8000).Draw(t, "context")
+					b := decodes(n, context)
 					if rapid.Bool().Draw(t, "with a chunk") {
 						b.AddChunk(rapid.IntRange(1, 20000).Draw(t, "chunk"), rapid.Int64Range(0, 20000).Draw(t, "cached"))
 					}
 					got := c.Stage(1, &b)
-					kv := float64(b.DecodeContext) * float64(2*m.HeadDim*2*max(1, m.KVHeads/par.Tensor)) * float64(m.Layers/par.Pipeline)
-					floor := max((2*perDevice+kv)/d.DRAMBytes, 2*perDevice*float64(b.Tokens())/d.FLOPs("fp16"))
+					read := (1-windowed)*float64(b.DecodeContext) + windowed*float64(n*min(context, m.SlidingWindow))
+					kv := read * float64(2*m.HeadDim*2*max(1, m.KVHeads/par.Tensor)) * float64(m.Layers/par.Pipeline)
+					floor := max((weights+kv)/d.DRAMBytes, 2*perDevice*float64(b.Tokens())/d.FLOPs("fp16"))
 					if got.Seconds() < floor*(1-1e-9)-1e-9 {
 						t.Fatalf("%s on %s by %s: stage takes %v, physics allows no less than %g s", model, device, engine, got, floor)
 					}
