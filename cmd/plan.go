@@ -85,7 +85,7 @@ func (a *app) plan(ctx context.Context, name string, f *planFlags) error {
 		return err
 	}
 	defer folder.Abort()
-	runs, err := a.newPlanRuns(f, answer.RunID)
+	runs, err := a.newPlanRuns(ctx, f, answer.RunID)
 	if err != nil {
 		return err
 	}

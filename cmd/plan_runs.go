@@ -15,14 +15,14 @@ import (
 // store is answered from there, others are run by an engine, here or on workers.
 type planRuns struct {
 	store  sweep.Store
-	engine func(wave string) (sweep.Engine, error)
+	engine func(ctx context.Context, wave string) (sweep.Engine, error)
 	id     string // of the plan
 	waves  int
 }
 
 // newPlanRuns returns what carries out the runs of a plan. Without a folder nothing is kept
 // beyond the plan.
-func (a *app) newPlanRuns(f *planFlags, id string) (*planRuns, error) {
+func (a *app) newPlanRuns(ctx context.Context, f *planFlags, id string) (*planRuns, error) {
 	p := &planRuns{id: id}
 	if f.runs == "" {
 		if f.temporal != "" || f.engine != engineLocal {
@@ -30,7 +30,7 @@ func (a *app) newPlanRuns(f *planFlags, id string) (*planRuns, error) {
 		}
 		kept := &memoryStore{}
 		p.store = kept
-		p.engine = func(string) (sweep.Engine, error) { return &sweep.Local{Store: kept}, nil }
+		p.engine = func(context.Context, string) (sweep.Engine, error) { return &sweep.Local{Store: kept}, nil }
 		return p, nil
 	}
 	if f.temporal != "" {
@@ -38,8 +38,8 @@ func (a *app) newPlanRuns(f *planFlags, id string) (*planRuns, error) {
 	}
 	dir := &sweep.Dir{Path: f.runs, Note: func(line string) { a.note("%s", line) }}
 	p.store = dir
-	p.engine = func(wave string) (sweep.Engine, error) { return a.sweepEngine(&f.engineFlags, wave, dir, 0) }
-	_, err := p.engine(id) // refuses what the flags cannot mean
+	p.engine = func(ctx context.Context, wave string) (sweep.Engine, error) { return a.sweepEngine(ctx, &f.engineFlags, wave, dir, 0) }
+	_, err := p.engine(ctx, id) // refuses what the flags cannot mean
 	return p, err
 }
 
@@ -64,7 +64,7 @@ func (p *planRuns) run(ctx context.Context, s *scenarios.Scenario, seeds []uint6
 	}
 	if len(todo) > 0 {
 		p.waves++
-		engine, err := p.engine(fmt.Sprintf("%s-%d-%s", p.id, p.waves, todo[0].Key[:16]))
+		engine, err := p.engine(ctx, fmt.Sprintf("%s-%d-%s", p.id, p.waves, todo[0].Key[:16]))
 		if err != nil {
 			return nil, err
 		}

@@ -16,7 +16,7 @@ import (
 func planOf(t *testing.T, s *scenarios.Scenario, seeds []uint64) (*planAnswer, *planner) {
 	t.Helper()
 	a0 := &app{out: io.Discard, err: io.Discard}
-	runs, err := a0.newPlanRuns(&planFlags{engineFlags: engineFlags{engine: engineLocal}}, "test")
+	runs, err := a0.newPlanRuns(t.Context(), &planFlags{engineFlags: engineFlags{engine: engineLocal}}, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

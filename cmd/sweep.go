@@ -123,7 +123,7 @@ func (a *app) sweep(ctx context.Context, name string, f *sweepFlags) error {
 		folder = "results/sweep-" + w.ID[:12]
 	}
 	dir := a.sweepDir(folder)
-	engine, err := a.sweepEngine(&f.engineFlags, w.ID+f.shard, dir, f.jobs)
+	engine, err := a.sweepEngine(ctx, &f.engineFlags, w.ID+f.shard, dir, f.jobs)
 	if err != nil {
 		return err
 	}

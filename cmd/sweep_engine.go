@@ -35,7 +35,7 @@ func (f *engineFlags) addEngine(c *cobra.Command) {
 }
 
 // sweepEngine returns the engine that the flags ask for. The id is of what it will be asked to run.
-func (a *app) sweepEngine(f *engineFlags, id string, dir *sweep.Dir, jobs int) (sweep.Engine, error) {
+func (a *app) sweepEngine(ctx context.Context, f *engineFlags, id string, dir *sweep.Dir, jobs int) (sweep.Engine, error) {
 	local := &sweep.Local{Jobs: jobs, Store: dir}
 	remote := &durable.Engine{ID: id, Results: dir, Jobs: jobs, Note: func(line string) { a.note("%s", line) }}
 	switch {
@@ -58,6 +58,12 @@ func (a *app) sweepEngine(f *engineFlags, id string, dir *sweep.Dir, jobs int) (
 	}
 	var err error
 	if remote.Daemon, err = durable.FindDaemon(); err != nil {
+		remote.Daemon, err = durable.BuildDaemon(ctx, func(line string) { a.note("%s", line) })
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, errNothing
+	case err != nil:
 		return nil, inputErrorf("--engine temporal: %w; build it in orrery's sources by `go build -C sweepd -o ../orrery-sweepd .` and put it there", err)
 	}
 	return remote, nil
