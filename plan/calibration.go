@@ -43,7 +43,7 @@ func PriceBand(relative float64) (low, high float64) {
 }
 
 // calibrated are the figures that a calibration has.
-var calibrated = []string{"ttft_p50_s", "ttft_p99_s", "tbt_p50_s", "tbt_p99_s", "e2e_p50_s", "requests_per_s", "output_tokens_per_s", "goodput_per_s"}
+var calibrated = []string{"ttft_p50_s", "ttft_p99_s", "tbt_p50_s", "tbt_p99_s", "e2e_p50_s", "requests_per_s", "output_tokens_per_s", "steps_per_s", "goodput_per_s"}
 
 // NewCalibration compares a run with its repetitions at the low and the high end of the
 // band of prices.

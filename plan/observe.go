@@ -80,24 +80,26 @@ type Metric struct {
 func Metrics() []Metric { return metrics }
 
 var metrics = []Metric{
-	{"ttft_p50_s", "TTFT p50", Seconds, func(r *report.Result) report.Number { return r.Latency.TTFT.WithUnfinished.P50S }},
-	{"ttft_p99_s", "TTFT p99", Seconds, func(r *report.Result) report.Number { return r.Latency.TTFT.WithUnfinished.P99S }},
-	{"tbt_p50_s", "TBT p50", Seconds, func(r *report.Result) report.Number { return r.Latency.TBT.WithUnfinished.P50S }},
-	{"tbt_p99_s", "TBT p99", Seconds, func(r *report.Result) report.Number { return r.Latency.TBT.WithUnfinished.P99S }},
+	{"ttft_p50_s", "TTFT p50", Seconds, text(func(r *report.Result) report.Number { return r.Latency.TTFT.WithUnfinished.P50S })},
+	{"ttft_p99_s", "TTFT p99", Seconds, text(func(r *report.Result) report.Number { return r.Latency.TTFT.WithUnfinished.P99S })},
+	{"tbt_p50_s", "TBT p50", Seconds, text(func(r *report.Result) report.Number { return r.Latency.TBT.WithUnfinished.P50S })},
+	{"tbt_p99_s", "TBT p99", Seconds, text(func(r *report.Result) report.Number { return r.Latency.TBT.WithUnfinished.P99S })},
 	{"e2e_p50_s", "E2E p50", Seconds, func(r *report.Result) report.Number { return r.Latency.E2E.WithUnfinished.P50S }},
 	{"e2e_p99_s", "E2E p99", Seconds, func(r *report.Result) report.Number { return r.Latency.E2E.WithUnfinished.P99S }},
 	{"scheduling_delay_p50_s", "scheduling delay p50", Seconds, func(r *report.Result) report.Number {
 		return r.Latency.SchedulingDelay.WithUnfinished.P50S
 	}},
 	{"requests_per_s", "requests finished", PerSecond, func(r *report.Result) report.Number { return r.Throughput.RequestsPerS }},
-	{"output_tokens_per_s", "output tokens", PerSecond, func(r *report.Result) report.Number { return r.Throughput.OutputTokensPerS }},
+	{"output_tokens_per_s", "output tokens", PerSecond, text(func(r *report.Result) report.Number { return r.Throughput.OutputTokensPerS })},
+	{"steps_per_s", "denoising steps", PerSecond, images(func(r *report.Result) report.Number { return r.Throughput.OutputTokensPerS })},
 	{"goodput_per_s", "goodput", PerSecond, func(r *report.Result) report.Number {
 		if r.SLO == nil {
 			return report.None
 		}
 		return r.SLO.GoodputPerS
 	}},
-	{"kv_mean_share", "KV use, mean", Share, func(r *report.Result) report.Number { return r.Load.KVMeanShare }},
+	{"kv_mean_share", "KV use, mean", Share, text(func(r *report.Result) report.Number { return r.Load.KVMeanShare })},
+	{"image_memory_mean_share", "memory of images, mean", Share, images(func(r *report.Result) report.Number { return r.Load.KVMeanShare })},
 	{"prefix_hit_share", "prefix hits", Share, func(r *report.Result) report.Number {
 		if r.Tokens.Cached == 0 {
 			return report.None
@@ -114,6 +116,26 @@ var metrics = []Metric{
 	{"cost_per_million_tokens", "cost of a million output tokens", Count, func(r *report.Result) report.Number { return r.Cost.PricePerMillionTokens }},
 	{"cost_per_image", "cost of an image", Count, func(r *report.Result) report.Number { return r.Cost.PricePerImage }},
 	{"unfinished", "unfinished requests", Count, func(r *report.Result) report.Number { return report.Number(r.Requests.Unfinished) }},
+}
+
+// text is a figure that runs of nothing but images do not have.
+func text(of func(*report.Result) report.Number) func(*report.Result) report.Number {
+	return func(r *report.Result) report.Number {
+		if r.Images() {
+			return report.None
+		}
+		return of(r)
+	}
+}
+
+// images is a figure that only such runs have.
+func images(of func(*report.Result) report.Number) func(*report.Result) report.Number {
+	return func(r *report.Result) report.Number {
+		if !r.Images() {
+			return report.None
+		}
+		return of(r)
+	}
 }
 
 // Text writes a figure of the unit with three significant digits.

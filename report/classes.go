@@ -139,9 +139,9 @@ func (m *Metrics) byClass(r *Result) {
 	}
 }
 
-// images tells whether all requests asked for images, so that figures of tokens are of
+// Images tells whether all requests asked for images, so that figures of tokens are of
 // steps and those of prefills say nothing.
-func (r *Result) images() bool {
+func (r *Result) Images() bool {
 	n := int64(0)
 	for i := range r.Classes {
 		n += r.Classes[i].Arrived

@@ -83,7 +83,7 @@ func (m *Metrics) limit(r *Result, all *tally) Limit {
 	case worst.Metric == "ttft":
 		l.Cause = PrefillTime
 		why = fmt.Sprintf("the prefill itself takes that long (median scheduling delay is only %s)", seconds(r.Latency.SchedulingDelay.P50S))
-	case r.images():
+	case r.Images():
 		l.Cause = ImageTime
 		why = fmt.Sprintf("images take that long to make (median scheduling delay is only %s)", seconds(r.Latency.SchedulingDelay.P50S))
 	default:

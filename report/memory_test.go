@@ -11,7 +11,7 @@ import (
 )
 
 // twoStages is a step and a decoder that are two convolutions each, the decoder's on
-// images 16 times as large.
+// Images 16 times as large.
 func twoStages(t *testing.T) *Memory {
 	t.Helper()
 	graph := func(name string, size int) *diffusion.Graph {

@@ -50,7 +50,7 @@ func (r *Result) latencyPlot() chart.CDF {
 			c.Series = append(c.Series, s)
 		}
 	}
-	if r.images() { // which have no first token, and steps where texts have tokens
+	if r.Images() { // which have no first token, and steps where texts have tokens
 		add("between steps", r.Curves.TBT)
 		add("scheduling delay", r.Curves.SchedulingDelay)
 	} else {
@@ -95,7 +95,7 @@ func (r *Result) timePlot() chart.Panels {
 	line := func(name string, y []float64) []chart.Series { return []chart.Series{{Name: name, X: x, Y: y}} }
 	share := chart.Axis{Unit: chart.Percent, Max: 1}
 	memory, unit := "KV memory in use", "tokens per second"
-	if r.images() {
+	if r.Images() {
 		memory, unit = "Memory beside the models in use", "denoising steps per second"
 	}
 	c := chart.Panels{

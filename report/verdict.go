@@ -44,7 +44,7 @@ func (r *Result) Verdict() string {
 		v.line("", "  %s failed: %s", count(x.Count), x.Reason)
 	}
 	t := &r.Throughput
-	if r.images() {
+	if r.Images() {
 		v.line("rates", "%s img/s in, %s img/s out, %s steps/s", figure(t.ArrivedPerS), figure(t.RequestsPerS), figure(t.OutputTokensPerS))
 	} else {
 		v.line("rates", "%s req/s in, %s req/s out, %s output tok/s, %s tok/s in all", figure(t.ArrivedPerS), figure(t.RequestsPerS), figure(t.OutputTokensPerS), figure(t.TotalTokensPerS))
@@ -71,7 +71,7 @@ func (r *Result) Verdict() string {
 // inside adds what a simulation knows of its replicas.
 func (v *screen) inside(r *Result) {
 	l, i := &r.Load, &r.Iterations
-	if r.images() {
+	if r.Images() {
 		v.line("memory", "images: mean %s, peak %s of what the models leave", percent(l.KVMeanShare), percent(l.KVPeakShare))
 		v.line("GPU", "busy %s; batch %s images, %s in one go", percent(l.BusyShare), figure(i.DecodesMean), seconds(i.LengthMeanS))
 		v.line("queue", "mean %s; running mean %s", figure(l.WaitingMean), figure(l.RunningMean))
@@ -172,7 +172,7 @@ func (v *screen) latencies(r *Result) {
 		if x.name == "scheduling delay" && r.Measurement != nil {
 			continue
 		}
-		if x.name[0] == 'T' && r.images() {
+		if x.name[0] == 'T' && r.Images() {
 			continue // an image appears at once
 		}
 		row(x.name, seconds(x.d.P50S), seconds(x.d.P90S), seconds(x.d.P99S), seconds(x.d.MeanS), seconds(x.d.MaxS))
