@@ -128,6 +128,7 @@ type Work struct {
 
 type workOp struct {
 	seconds  float64 // on the device
+	start    float64 // of that, its start and end, which hold a launch where kernels were timed one by one
 	least    float64 // what physics asks
 	kind     Kind
 	pace     pace
@@ -169,6 +170,7 @@ func (q *Pricer) Work(g *Graph, dtype string) (*Work, error) {
 		s := workOp{seconds: k.seconds(op, bytes), kind: op.Kind, pace: paceOf(op), launches: float64(kernels)}
 		s.least = 2 * float64(op.MACs) / (winogradMost * q.device.FLOPs(k.dtype))
 		s.seconds = max(s.seconds, s.least)
+		s.start = min(k.start(op), s.seconds-s.least)
 		w.ops = append(w.ops, s)
 		w.count += kernels
 	}
@@ -209,20 +211,31 @@ const winogradMost = 4
 // runs ahead: a kernel starts when it has been launched and the one before it has ended.
 func (w *Work) Cost(kernel float64, b *hwmodel.FrameworkBoard) Cost {
 	c := Cost{Kernels: w.count, Band: b.Band, Derived: b.Derived}
+	var host, device float64
+	i := 0
+	w.Each(kernel, b, func(launch, s, _ float64) {
+		host += launch
+		device = max(device, host) + s
+		c.Device += s
+		c.ByKind[w.ops[i].kind] += s
+		i++
+	})
+	c.Seconds, c.Launch = max(host, device), host
+	return c
+}
+
+// Each calls visit for every kernel of w in order, with the host time from the launch before
+// and the time on the device, in seconds, as [Work.Cost] counts them; start is the part of the
+// latter in which the kernel starts and ends. What runs on the host alone has no time on the
+// device.
+func (w *Work) Each(kernel float64, b *hwmodel.FrameworkBoard, visit func(launch, device, start float64)) {
 	kernel *= b.Host
 	// Measured constants of products and softmax hold in whole runs as they are.
 	slower := [...]float64{asAlone: 1, ofImages: b.Slower, fusedAttention: b.Attention}
-	var host, device float64
 	for i := range w.ops {
 		op := &w.ops[i]
-		host += kernel * op.launches
-		s := max(op.seconds*slower[op.pace], op.least)
-		device = max(device, host) + s
-		c.Device += s
-		c.ByKind[op.kind] += s
+		visit(kernel*op.launches, max(op.seconds*slower[op.pace], op.least), op.start*slower[op.pace])
 	}
-	c.Seconds, c.Launch = max(host, device), host
-	return c
 }
 
 // moves tells whether an operator does nothing but move data, so that a compiler fuses it

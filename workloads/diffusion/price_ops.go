@@ -112,6 +112,19 @@ func (k *kernels) seconds(op *Op, bytes float64) float64 {
 	return k.move.Time(k.device, hwmodel.Pass{Bytes: bytes, Width: k.width, Kernels: op.Kernels})
 }
 
+// start returns how long a kernel that only moves data takes to start and end.
+func (k *kernels) start(op *Op) float64 {
+	switch {
+	case op.Kind == LayerNorm:
+		return k.norm.Launch
+	case op.What == "softmax" && op.Rows > 0:
+		return k.softmax.Launch
+	case op.Kind == Elementwise || op.Kind == GroupNorm:
+		return k.move.Launch
+	}
+	return 0
+}
+
 func (k *kernels) tensorCores() bool { return k.device.FP16FLOPs > 2.5*k.device.FP32FLOPs }
 
 // rows prices an operator that reduces along rows.
