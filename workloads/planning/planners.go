@@ -183,8 +183,8 @@ func decisionTransformer(s Setting) *Program {
 	x = m.shape("interleave", x, n, width, tokens)
 	x = m.LayerNorm("norm_in", x, 2*width)
 	x = m.stack(&block{width: width, heads: 1, hidden: 4 * width, preNorm: true, activation: "relu"}, 3, x, tokens)
-	x = m.LayerNorm("norm", x, 2*width)
-	x = m.linear("action", m.input("last", n, width, 1), s.Body.Action)
+	m.LayerNorm("norm", x, 2*width)
+	x = m.linear("action", m.input("last", n, width, 1), s.Body.Action) // a view of the last state
 	x = m.elementwise("tanh", x)
 	p := &Program{}
 	p.call("act", 1, m.Done(x))
