@@ -12,6 +12,7 @@ import (
 	"orrery/internal/names"
 	"orrery/scenarios"
 	"orrery/workloads/llm"
+	"orrery/workloads/planning"
 	"orrery/workloads/trace"
 )
 
@@ -29,7 +30,7 @@ type item struct {
 
 func (a *app) listCmd() *cobra.Command {
 	var asJSON bool
-	kinds := []string{"models", "devices", "engines", "policies", "routers", "sources", "arrivals", "lengths", "costs", "tables", "scenarios"}
+	kinds := []string{"models", "devices", "engines", "policies", "routers", "sources", "arrivals", "lengths", "costs", "tables", "scenarios", "planners", "robots", "control"}
 	kinds = append(kinds, diffusionKinds...)
 	c := &cobra.Command{
 		Use:   "list [KIND]",
@@ -133,6 +134,22 @@ func catalogue() ([]listing, error) {
 		}
 		tables.Items = append(tables.Items, item{name, describeTable(q)})
 	}
+	planners := listing{Kind: "planners", Key: "robot.planner"}
+	for _, p := range planning.Planners() {
+		program, err := p.Program(planning.Setting{})
+		if err != nil {
+			return nil, err
+		}
+		planners.Items = append(planners.Items, item{p.Name, fmt.Sprintf("%d kernels an action (%s)", program.Kernels(), p.Source)})
+	}
+	robots := listing{Kind: "robots", Key: "orrery robots NAME"}
+	for _, name := range scenarios.RobotScenarios() {
+		r, err := scenarios.LoadRobots(name)
+		if err != nil {
+			return nil, err
+		}
+		robots.Items = append(robots.Items, item{name, r.Description})
+	}
 	images, err := diffusionCatalogue()
 	if err != nil {
 		return nil, err
@@ -151,7 +168,8 @@ func catalogue() ([]listing, error) {
 		named("arrivals", "traffic.arrivals", scenarios.ArrivalProcesses()),
 		named("lengths", "traffic.lengths", distributions()),
 		named("costs", "cost.kind", scenarios.CostKinds()),
-		tables, shipped,
+		tables, shipped, planners, robots,
+		named("control", "policy of robots", scenarios.ControlPolicies()),
 	}, images...), nil
 }
 

@@ -38,7 +38,9 @@ func (a *app) newPlanRuns(ctx context.Context, f *planFlags, id string) (*planRu
 	}
 	dir := &sweep.Dir{Path: f.runs, Note: func(line string) { a.note("%s", line) }}
 	p.store = dir
-	p.engine = func(ctx context.Context, wave string) (sweep.Engine, error) { return a.sweepEngine(ctx, &f.engineFlags, wave, dir, 0) }
+	p.engine = func(ctx context.Context, wave string) (sweep.Engine, error) {
+		return a.sweepEngine(ctx, &f.engineFlags, wave, dir, 0)
+	}
 	_, err := p.engine(ctx, id) // refuses what the flags cannot mean
 	return p, err
 }

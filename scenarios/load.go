@@ -16,7 +16,7 @@ import (
 
 // shipped holds the scenarios that come with the program.
 //
-//go:embed *.toml papers/sarathi/*.toml
+//go:embed *.toml papers/sarathi/*.toml robots/*.toml
 var shipped embed.FS
 
 // Names returns the names of the scenarios that come with the program, in
@@ -24,6 +24,9 @@ var shipped embed.FS
 func Names() []string {
 	var list []string
 	err := fs.WalkDir(shipped, ".", func(p string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && e.Name() == robotsFolder {
+			return fs.SkipDir // of another kind
+		}
 		if err == nil && !e.IsDir() {
 			list = append(list, strings.TrimSuffix(p, ".toml"))
 		}

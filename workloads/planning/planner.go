@@ -70,8 +70,12 @@ func (s *Setting) check(p *Planner) error {
 }
 
 // sequence tells whether the planner computes tokens one after the other.
-func (p *Planner) sequence() bool {
-	return p.Name == "trajectory-diffuser" || p.Name == "trajectory-transformer"
+func (p *Planner) sequence() bool { return Sequence(p.Name) }
+
+// Sequence tells whether the planner of a name computes tokens one after the other, so that
+// a KV cache would save work.
+func Sequence(name string) bool {
+	return name == "trajectory-diffuser" || name == "trajectory-transformer"
 }
 
 // Program is what one action takes.
