@@ -52,7 +52,7 @@ func StepSeconds(p *hwmodel.Profile, ops []net.Op, precision string) (float64, e
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", o.describe(&r), err)
 		}
-		sum += e.Seconds
+		sum += e.Seconds * float64(max(op.Count, 1))
 	}
 	return sum, nil
 }
