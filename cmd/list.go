@@ -30,7 +30,7 @@ type item struct {
 
 func (a *app) listCmd() *cobra.Command {
 	var asJSON bool
-	kinds := []string{"models", "devices", "engines", "policies", "routers", "sources", "arrivals", "lengths", "costs", "tables", "scenarios", "planners", "robots", "control"}
+	kinds := []string{"models", "devices", "engines", "policies", "routers", "sources", "arrivals", "lengths", "costs", "tables", "scenarios", "planners", "robots", "control", "budgets", "schedules", "trainable", "systems"}
 	kinds = append(kinds, diffusionKinds...)
 	c := &cobra.Command{
 		Use:   "list [KIND]",
@@ -150,6 +150,10 @@ func catalogue() ([]listing, error) {
 		}
 		robots.Items = append(robots.Items, item{name, r.Description})
 	}
+	trained, err := trainingCatalogue()
+	if err != nil {
+		return nil, err
+	}
 	images, err := diffusionCatalogue()
 	if err != nil {
 		return nil, err
@@ -169,6 +173,7 @@ func catalogue() ([]listing, error) {
 		named("lengths", "traffic.lengths", distributions()),
 		named("costs", "cost.kind", scenarios.CostKinds()),
 		tables, shipped, planners, robots,
+		trained[0], trained[1], trained[2], trained[3],
 		named("control", "policy of robots", scenarios.ControlPolicies()),
 	}, images...), nil
 }

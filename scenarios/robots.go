@@ -91,17 +91,7 @@ func ControlPolicies() []Name {
 const robotsFolder = "robots"
 
 // RobotScenarios returns the names of the shipped scenarios of control loops.
-func RobotScenarios() []string {
-	files, err := shipped.ReadDir(robotsFolder)
-	if err != nil {
-		panic(err) // the folder is part of the program
-	}
-	var list []string
-	for _, f := range files {
-		list = append(list, robotsFolder+"/"+strings.TrimSuffix(f.Name(), ".toml"))
-	}
-	return list
-}
+func RobotScenarios() []string { return shippedIn(robotsFolder) }
 
 // LoadRobots returns the scenario of control loops in a file, or the shipped one of a name
 // such as robots/arm, with overrides. Errors are of type [*Error].
