@@ -62,6 +62,7 @@ var samplers = []Sampler{
 	{Name: "dpm-solver++", What: "DPM-Solver++, multistep, second order (2M)", Family: FamilyDiffusion, steps: multistep(linspace, 2, false)},
 	{Name: "dpm-solver++3m", What: "DPM-Solver++, multistep, third order", Family: FamilyDiffusion, steps: multistep(linspace, 3, false)},
 	{Name: "unipc", What: "UniPC, second order, predictor and corrector", Family: FamilyDiffusion, steps: multistep(linspace, 2, true)},
+	{Name: "usf", What: "a searched schedule of USF: third order and correctors stand for its mixture; for published qualities", Family: FamilyDiffusion, StepsOf: []int{3, 4, 5, 6, 7, 8, 9, 10}, steps: multistep(linspace, 3, true)},
 	{Name: "flow-euler", What: "Euler along a rectified flow", Family: FamilyFlow, steps: first(flow)},
 	{Name: "flow-unipc", What: "UniPC along a rectified flow, second order", Family: FamilyFlow, steps: multistep(flow, 2, true)},
 	{Name: "lcm", Distilled: true, What: "latent consistency model, full or LoRA", Family: FamilyDiffusion, steps: first(consistency)},
