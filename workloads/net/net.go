@@ -16,7 +16,7 @@ import (
 
 // Op is a call of an operator.
 type Op struct {
-	Table string      // of the measurements: conv2d, gemm, elementwise, rownorm
+	Table string      // of the measurements: conv2d, gemm, elementwise, rownorm; attention (samples, heads, KV heads, width of a head, tokens)
 	Word  string      // the function, or the pass of a convolution
 	Sizes [13]float64 // in the order of the table's columns
 	Count int         // times in a row, 0 counts as 1
@@ -166,8 +166,8 @@ func (n *Net) Passes(batch int) (forward, backward []Op) {
 	return l.ops[:at:at], l.ops[at:]
 }
 
-// FLOPs returns the operations of products and convolutions in one call of the operator, a
-// multiply-add counted as two; none of others.
+// FLOPs returns the operations of products, convolutions and attention in one call of the
+// operator, a multiply-add counted as two; none of others.
 func (op *Op) FLOPs() float64 {
 	a := &op.Sizes
 	switch op.Table {
@@ -176,6 +176,12 @@ func (op *Op) FLOPs() float64 {
 	case "conv2d":
 		c := hwmodel.ConvShape{N: a[0], Cin: a[1], H: a[2], W: a[3], Cout: a[4], KernelH: a[5], KernelW: a[6], StrideH: a[7], StrideW: a[8], PadH: a[9], PadW: a[10], Groups: max(a[11], 1)}
 		f, _ := c.Work()
+		return f
+	case "attention": // two products under a causal mask, and four backward: computing the scores again does not count
+		f := 2 * a[0] * a[1] * a[3] * a[4] * (a[4] + 1)
+		if op.Word == "bwd" {
+			f *= 2
+		}
 		return f
 	}
 	return 0

@@ -23,12 +23,16 @@ func Names() []string {
 		"vgg11", "vgg13", "vgg16", "vgg19",
 	}
 	all = append(all, net.Others...)
+	all = append(all, decoderNames()...)
 	slices.Sort(all)
 	return all
 }
 
 // LoadNetwork returns a network by name.
 func LoadNetwork(name string) (Network, error) {
+	if d, ok, err := loadDecoder(name, 0); ok {
+		return d, err
+	}
 	n, err := net.Load(name)
 	if err != nil {
 		return nil, names.Unknown("network", name, Names())

@@ -77,6 +77,9 @@ func (q *pricer) seconds(op *net.Op) (float64, error) {
 		}
 		return k.Time(int(a[1]), int(a[2]), int(a[3])), nil
 	}
+	if op.Table == "attention" {
+		return q.attention(op)
+	}
 	s, err := q.stream(dtype, op.Word)
 	if err != nil {
 		return 0, err

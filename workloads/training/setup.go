@@ -71,7 +71,8 @@ type Setup struct {
 	Devices    int  // 0 counts as 1
 	PerNode    int  // devices of one node, 0 for all in one
 	Sharding   Sharding
-	Sequence   int // tokens of a sample, of language models; 0 for the network's own
+	Tree       bool // gradients are summed along trees rather than rings
+	Sequence   int  // tokens of a sample, of language models; 0 for the network's own
 }
 
 // normal fills in what is left open.

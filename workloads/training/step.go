@@ -14,7 +14,7 @@ func (s Setup) Step(p *hwmodel.Profile, sys *System) (Step, error) {
 	if err := s.check(); err != nil {
 		return Step{}, err
 	}
-	n, err := LoadNetwork(s.Network)
+	n, err := s.network()
 	if err != nil {
 		return Step{}, err
 	}
@@ -31,7 +31,11 @@ func (s Setup) Step(p *hwmodel.Profile, sys *System) (Step, error) {
 			return Step{}, err
 		}
 	}
+	again := t.backward / passes
 	if err := t.add(q, backward, passes, &t.backward); err != nil {
+		return Step{}, err
+	}
+	if t.took, err = q.each(backward, again); err != nil {
 		return Step{}, err
 	}
 	if err := t.add(q, s.update(n), 1, &t.optimise); err != nil {
@@ -42,10 +46,16 @@ func (s Setup) Step(p *hwmodel.Profile, sys *System) (Step, error) {
 		slower = 1
 	}
 	device := slower * (t.forward + t.backward + t.optimise)
-	total := max(device, sys.Launch*float64(t.kernels)) + sys.Tensor*float64(n.Tensors())
+	sync, exposed, err := s.exchange(p, sys, n, &t, slower)
+	if err != nil {
+		return Step{}, err
+	}
+	// A host that cannot launch as fast as the device computes leaves gaps in which exchanges go on.
+	total := max(device+exposed, sys.Launch*float64(t.kernels)) + sys.Tensor*float64(n.Tensors())
+	exposed = max(0, min(exposed, total-device-sys.Tensor*float64(n.Tensors())))
 	return Step{
 		Forward: seconds(slower * t.forward), Backward: seconds(slower * t.backward), Optimise: seconds(slower * t.optimise),
-		Host: seconds(total - device), Total: seconds(total),
+		Sync: seconds(sync), Exposed: seconds(exposed), Host: seconds(total - device - exposed), Total: seconds(total),
 		Samples: s.Batch * s.Accumulate * s.Devices, Kernels: t.kernels, FLOPs: t.flops, Derived: q.derived,
 	}, nil
 }
@@ -56,6 +66,7 @@ func seconds(s float64) time.Duration { return time.Duration(math.Round(s * 1e9)
 type parts struct {
 	forward, backward, optimise, flops float64
 	kernels                            int
+	took                               []float64 // of the operators of one backward pass, and what they compute again
 }
 
 // add prices operators, so many times over, into one of the parts.
@@ -81,6 +92,10 @@ func (s *Setup) update(n Network) []net.Op {
 		writes += 0.5 // the copy in 16 bits
 	}
 	op := net.Op{Table: "elementwise", Word: "add", Float32: true}
-	op.Sizes[0], op.Sizes[1], op.Sizes[2] = float64(n.Params()), reads, writes
+	changed := float64(trained(n))
+	if s.Sharding != None { // each device updates its share
+		changed /= float64(s.Devices)
+	}
+	op.Sizes[0], op.Sizes[1], op.Sizes[2] = changed, reads, writes
 	return []net.Op{op}
 }

@@ -30,6 +30,8 @@ var systems = []System{
 	{Name: "sia-aws", What: "AdaptDL on PyTorch 1.9, T4", Tensor: 0.5e-3, Layout: true, Source: "siasosp23/artifacts"},
 	{Name: "sia-quad", What: "AdaptDL on PyTorch 1.9, Quadro RTX 6000", Tensor: 0.55e-3, Layout: true, Source: "siasosp23/artifacts"},
 	{Name: "sia-azure", What: "AdaptDL on PyTorch 1.9, V100", Tensor: 0.7e-3, Layout: true, Source: "siasosp23/artifacts"},
+	{Name: "mosaicml-a100", What: "llm-foundry on 8 A100 a node", Launch: 10e-6, Source: "mosaicml/llm-foundry"},
+	{Name: "mosaicml-h100", What: "llm-foundry on 8 H100 a node", Launch: 10e-6, Source: "mosaicml/llm-foundry"},
 	{Name: "gavel", What: "PyTorch of 2019", Tensor: 0.25e-3, Source: "stanford-futuredata/gavel"},
 }
 
