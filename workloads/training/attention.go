@@ -44,7 +44,7 @@ func (q *pricer) attention(op *net.Op) (float64, error) {
 	for range int(a[0]) {
 		b.AddChunk(int(a[4]), 0)
 	}
-	t := cost.Time(&b)
+	t := cost.Time(&b) * q.fused
 	if op.Word == "bwd" {
 		t *= attentionBackward
 	}

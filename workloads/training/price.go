@@ -24,6 +24,7 @@ type pricer struct {
 	convs     map[string]*hwmodel.Conv
 	streams   map[string]*hwmodel.Stream
 	layout    bool
+	fused     float64 // times as long as measured that fused attention takes
 	derived   bool
 }
 

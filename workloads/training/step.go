@@ -19,7 +19,7 @@ func (s Setup) Step(p *hwmodel.Profile, sys *System) (Step, error) {
 		return Step{}, err
 	}
 	q := newPricer(p, s.Precision)
-	q.layout = sys.Layout
+	q.layout, q.fused = sys.Layout, max(sys.Attention, 1)
 	forward, backward := n.Train(s.Batch)
 	var t parts
 	passes := float64(s.Accumulate)

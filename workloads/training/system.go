@@ -14,6 +14,9 @@ type System struct {
 	Tensor float64
 	// Slower is how much longer kernels take in a sustained run than alone, 0 counts as 1.
 	Slower float64
+	// Attention is how much longer fused attention takes than by the kernels that were measured,
+	// 0 counts as 1.
+	Attention float64
 	// Layout tells that images lie channel by channel, so that 16-bit convolutions on tensor
 	// cores bring what they read and write into the order of their tiles and back.
 	Layout bool
@@ -30,8 +33,8 @@ var systems = []System{
 	{Name: "sia-aws", What: "AdaptDL on PyTorch 1.9, T4", Tensor: 0.5e-3, Layout: true, Source: "siasosp23/artifacts"},
 	{Name: "sia-quad", What: "AdaptDL on PyTorch 1.9, Quadro RTX 6000", Tensor: 0.55e-3, Layout: true, Source: "siasosp23/artifacts"},
 	{Name: "sia-azure", What: "AdaptDL on PyTorch 1.9, V100", Tensor: 0.7e-3, Layout: true, Source: "siasosp23/artifacts"},
-	{Name: "mosaicml-a100", What: "llm-foundry on 8 A100 a node", Launch: 10e-6, Source: "mosaicml/llm-foundry"},
-	{Name: "mosaicml-h100", What: "llm-foundry on 8 H100 a node", Launch: 10e-6, Source: "mosaicml/llm-foundry"},
+	{Name: "mosaicml-a100", What: "llm-foundry on 8 A100 a node", Launch: 10e-6, Attention: 2, Source: "mosaicml/llm-foundry; attention of the first FlashAttention's generation, half as fast as the second (Dao, 2023)"},
+	{Name: "mosaicml-h100", What: "llm-foundry on 8 H100 a node", Launch: 10e-6, Slower: 1.25, Attention: 2, Source: "mosaicml/llm-foundry; kernels of a sustained run: fitted to mpt-1b alone; the kernels of attention measured on H100 are of the third generation, up to twice as fast as the second (Shah and others, 2024)"},
 	{Name: "gavel", What: "PyTorch of 2019", Tensor: 0.25e-3, Source: "stanford-futuredata/gavel"},
 }
 
