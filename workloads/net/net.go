@@ -219,7 +219,9 @@ func Load(name string) (*Net, error) {
 	case "deepspeech2":
 		n = deepSpeech2()
 	case "ncf":
-		n = ncf()
+		n = ncf(138493, 26744, 64, 256, 256, 128, 64)
+	case "ncf_1m":
+		n = ncf(6040, 3706, 32, 256, 128, 64, 32)
 	case "lstm_lm":
 		n = lstmLM()
 	case "gnmt":
@@ -242,4 +244,4 @@ func Load(name string) (*Net, error) {
 }
 
 // Others are networks that are known by one name each.
-var Others = []string{"resnet18_cifar", "deepspeech2", "ncf", "lstm_lm", "gnmt", "transformer_base", "transformerxl_base", "transformerxl_large", "yolov3", "ssd300"}
+var Others = []string{"resnet18_cifar", "deepspeech2", "ncf", "ncf_1m", "lstm_lm", "gnmt", "transformer_base", "transformerxl_base", "transformerxl_large", "yolov3", "ssd300"}

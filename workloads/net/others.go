@@ -46,20 +46,21 @@ func deepSpeech2() *Net {
 	return &b.n
 }
 
-// ncf is neural collaborative filtering (He and others, 2017) on MovieLens 20M in the sizes
-// of MLPerf 0.5: factors of 64, an MLP of 256, 256, 128 and 64.
-func ncf() *Net {
+// ncf is neural collaborative filtering (He and others, 2017) with factors of the given width
+// and an MLP of the given widths. On MovieLens 20M in the sizes of MLPerf 0.5 these
+// are 64, and 256, 256, 128 and 64; in AdaptDL's example on MovieLens 1M 32, and 256,
+// 128, 64 and 32.
+func ncf(users, items, factors, wide int, mlp ...int) *Net {
 	var n Net
-	const users, items = 138493, 26744
 	n.layers = append(n.layers,
-		embedding{users, 1, 64}, embedding{items, 1, 64}, pointwise{"mul", 64, 2, 1, 3, 2},
-		embedding{users, 1, 128}, embedding{items, 1, 128}, pointwise{"concat", 256, 1, 1, 1, 1})
-	in := 256
-	for _, out := range []int{256, 128, 64} {
+		embedding{users, 1, factors}, embedding{items, 1, factors}, pointwise{"mul", factors, 2, 1, 3, 2},
+		embedding{users, 1, wide / 2}, embedding{items, 1, wide / 2}, pointwise{"concat", wide, 1, 1, 1, 1})
+	in := wide
+	for _, out := range mlp {
 		n.layers = append(n.layers, linear{1, in, out}, bias(out), relu(out))
 		in = out
 	}
-	n.layers = append(n.layers, pointwise{"concat", 128, 1, 1, 1, 1}, linear{1, 128, 1}, pointwise{"sigmoid", 1, 1, 1, 2, 1})
+	n.layers = append(n.layers, pointwise{"concat", factors + in, 1, 1, 1, 1}, linear{1, factors + in, 1}, pointwise{"sigmoid", 1, 1, 1, 2, 1})
 	return &n
 }
 

@@ -30,19 +30,23 @@ const lineShare = 0.8
 // between which NCCL has neither peer access nor shared memory, so that rates within a
 // node are those of sockets and adapters.
 var wires = map[string]Links{
-	"sia-rtx":       {Pair: 1.7e9, Path: 10e9, Network: 1.4e9, Fitted: true, Source: "50 Gb/s Ethernet; fitted to BERT"},
-	"sia-quad":      {Pair: 1.2e9, Path: 10e9, Network: 1.4e9, Fitted: true, Source: "one node; fitted to BERT"},
-	"sia-dgx":       {Pair: 11.5e9, Path: 70e9, Network: 11e9, Fitted: true, Source: "InfiniBand; fitted to BERT"},
-	"sia-aws":       {Pair: 1.7e9, Path: 6.5e9, Network: 0.5e9, Fitted: true, Source: "g4dn, 5 Gb/s a stream; fitted to BERT"},
-	"sia-azure":     {Pair: 2.9e9, Path: 6.5e9, Network: 4.9e9, Fitted: true, Source: "ND40rs_v2; fitted to BERT"},
+	"sia-rtx":       {Pair: 1.7e9, Path: 10e9, Network: 1.23e9, Fitted: true, Source: "fitted to steps of BERT; the network is Ethernet of 50 Gb/s"},
+	"sia-quad":      {Pair: 1.71e9, Path: 10e9, Network: 1.23e9, Fitted: true, Source: "fitted to steps of BERT on its one node; the network as sia-rtx"},
+	"sia-dgx":       {Network: lineShare * 25e9, Ways: 8, Source: "8 adapters of 200 Gb/s a node"},
+	"sia-aws":       {Pair: 5.2e9, Path: 12.8e9, Network: 0.625e9, Fitted: true, Source: "fitted to steps of BERT; between nodes that comes to the 5 Gb/s that one stream may have there"},
+	"sia-azure":     {Pair: 2.11e9, Path: 7.15e9, Network: 6.13e9, Fitted: true, Source: "fitted to steps of BERT"},
+	"gavel":         {Pair: 2.65e9, Path: 16e9, Network: 1e9, Fitted: true, Source: "fitted to steps of ResNet-18 on P100"},
+	"gavel-v100":    {Network: 1e9, Source: "the network as gavel"},
 	"mosaicml-a100": {Network: lineShare * 25e9, Ways: 8, Source: "8 adapters of 200 Gb/s a node"},
 	"mosaicml-h100": {Network: lineShare * 50e9, Ways: 8, Source: "8 adapters of 400 Gb/s a node"},
 }
 
-// Wires returns the links of the system, and whether it has any of its own.
-func (s *System) Wires() (Links, bool) {
-	l, ok := wires[s.Name]
-	return l, ok
+// Wires returns the links of the system: its own, else those known by its name, else none.
+func (s *System) Wires() Links {
+	if s.Links != nil {
+		return *s.Links
+	}
+	return wires[s.Name]
 }
 
 // collectives prices exchanges among devices, so many of them in a node.

@@ -14,8 +14,7 @@ func (s *Setup) exchange(p *hwmodel.Profile, sys *System, n Network, t *parts, s
 	if s.Devices < 2 {
 		return 0, 0, nil
 	}
-	links, _ := sys.Wires()
-	c := newCollectives(p, links, s.Devices, s.PerNode)
+	c := newCollectives(p, sys.Wires(), s.Devices, s.PerNode)
 	c.tree = s.Tree
 	passes := float64(s.Accumulate)
 	forward, backward := slower*t.forward/passes, slower*t.backward/passes

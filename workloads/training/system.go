@@ -21,6 +21,7 @@ type System struct {
 	// cores bring what they read and write into the order of their tiles and back.
 	Layout bool
 	Source string
+	Links  *Links // nil for those that are known of a system of that name
 }
 
 // systems are those whose runs were measured; see docs/training-steps.md for how each
@@ -36,6 +37,7 @@ var systems = []System{
 	{Name: "mosaicml-a100", What: "llm-foundry on 8 A100 a node", Launch: 10e-6, Attention: 2, Source: "mosaicml/llm-foundry; attention of the first FlashAttention's generation, half as fast as the second (Dao, 2023)"},
 	{Name: "mosaicml-h100", What: "llm-foundry on 8 H100 a node", Launch: 10e-6, Slower: 1.25, Attention: 2, Source: "mosaicml/llm-foundry; kernels of a sustained run: fitted to mpt-1b alone; the kernels of attention measured on H100 are of the third generation, up to twice as fast as the second (Shah and others, 2024)"},
 	{Name: "gavel", What: "PyTorch of 2019", Tensor: 0.25e-3, Source: "stanford-futuredata/gavel"},
+	{Name: "gavel-v100", What: "PyTorch of 2019, V100 joined by NVLink", Tensor: 0.25e-3, Source: "stanford-futuredata/gavel"},
 }
 
 // Systems returns all systems.
