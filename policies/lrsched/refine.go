@@ -26,7 +26,8 @@ type Refined struct {
 	Bound, LinearBound float64
 	// WarmUp is the share of the run up to the peak.
 	WarmUp float64
-	// Spread is the largest weight over the median one.
+	// Spread is the largest weight over the median one, of the norms as observed and clipped
+	// from below.
 	Spread float64
 }
 
@@ -34,10 +35,12 @@ type Refined struct {
 const (
 	// degenerate is the spread of weights from which on a few steps decide everything: norms
 	// that vanish at the end of a run on a problem that can be solved exactly.
-	degenerate = 20
+	degenerate = 20 // of one run; norms averaged over several have a smaller one
 	// dropped is how many points at either end of a log are left out, as the authors do.
 	dropped    = 2
 	leastNorms = 2*dropped + 4
+	// clipped is the share of the smallest norms that do not count in the spread.
+	clipped = 0.05
 )
 
 // ErrDegenerate says that the weights of a refinement pile up on a few steps. Linear decay
@@ -68,9 +71,7 @@ func Refine(norms []float64, tau float64, of Norm) (*Refined, error) {
 	}
 	r.Bound, r.LinearBound = bounds(g)
 	r.WarmUp = float64(slices.Index(r.rates, 1)) / float64(len(r.rates))
-	w := weights(g, of)
-	sorted := slices.Sorted(slices.Values(w))
-	r.Spread = sorted[len(sorted)-1] / sorted[len(sorted)/2]
+	r.Spread = spread(norms, of)
 	if r.Spread > degenerate {
 		return r, ErrDegenerate
 	}
@@ -101,6 +102,16 @@ func weights(norms []float64, of Norm) []float64 {
 		}
 	}
 	return w
+}
+
+// spread returns the largest weight over the median one. It looks at norms before they are
+// smoothed: on problems that can be solved exactly most batches of a run teach nothing more
+// and a few still do, which a running median hides.
+func spread(norms []float64, of Norm) float64 {
+	sorted := slices.Sorted(slices.Values(norms))
+	ends := []float64{sorted[int(clipped*float64(len(sorted)))], sorted[(len(sorted)-1)/2]}
+	w := weights(ends, of)
+	return w[0] / w[1]
 }
 
 // Optimal returns the steps that minimise the bound on the last iterate for given norms:

@@ -5,5 +5,10 @@
 // rate is worth at a budget, how many steps a loss takes, what a batch is worth. It can be
 // fitted to the loss curves of a job.
 //
-// Start reading at NQM.
+// Beside it is optimisation done for real: a [Classifier] on a [Dataset], by SGD or Adam, on
+// the processor. A [Suite] compares schedules on tables, each at its best peak rate; a [Trial]
+// asks what a schedule refined from the gradients of an earlier run is worth. Small public
+// tables are shipped ([Table]); one's own are read from LIBSVM, ARFF and CSV.
+//
+// Start reading at NQM, or at Training.
 package quality
