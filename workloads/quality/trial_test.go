@@ -69,7 +69,7 @@ func epochs(t testing.TB, table string, adam bool) *Trial {
 	trial := &Trial{
 		Table: d, Optimiser: SGD(0), Decay: 1e-4, Steps: 30 * d.Len() / 16, Batch: func(int) int { return 16 },
 		Grid: octaves(-7, 5), Schedules: []Contender{{"linear", schedule(t, "linear")}},
-		Refine: refine(lrsched.L2), Recordings: 1, Runs: 4, Seed: 1,
+		Refine: refine(lrsched.L2), Recordings: 1, Runs: 8, Seed: 1,
 	}
 	if adam {
 		trial.Optimiser, trial.Decay, trial.Steps, trial.Grid = Adam(), 0, 20*d.Len()/16, octaves(-9, 4)
