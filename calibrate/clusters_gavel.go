@@ -167,3 +167,37 @@ func GavelSteps(data string, profiles []*hwmodel.Profile, links *training.Links)
 	})
 	return out, err
 }
+
+// GavelFits counts the pairs of jobs that are described by whether they ran beside each other
+// and whether by their memory they fit: ran and fit, ran and did not, did not run and
+// fit, neither.
+func GavelFits(data string, profiles []*hwmodel.Profile) (counts [4]int, err error) {
+	columns := []string{"gpu", "job_a", "job_b", "steps_per_s_a"}
+	err = ReadTable(filepath.Join(data, "engine", "training_colocation_gavel.csv"), columns, func(t *Table) error {
+		p := profileFor(profiles, gavelDevices[t.Text("gpu")], false)
+		var each [2]training.Alone
+		for i, column := range columns[1:3] {
+			j := parseGavelJob(t.Text(column))
+			s, ok := gavelSetups[j.name]
+			if !ok {
+				return nil
+			}
+			s.Batch = int(j.batch)
+			m, err := s.Memory()
+			if err != nil {
+				return err
+			}
+			each[i].Memory = m.Total
+		}
+		i := 0
+		if t.Number("steps_per_s_a") == 0 {
+			i = 2
+		}
+		if kept, _ := training.Together(each[0], each[1], p.Device.Memory); kept == 0 {
+			i++
+		}
+		counts[i]++
+		return nil
+	})
+	return counts, err
+}

@@ -118,6 +118,37 @@ func TestWhatRanFits(t *testing.T) {
 	}
 }
 
+// Lambda's batches are those that fill a device. Those of image networks and encoders, whose attention
+// keeps its scores, fit to within a tenth, and take most of it.
+func TestBatchesThatFillDevices(t *testing.T) {
+	dir, profiles := measurements(t), everyProfile(t)
+	var shares []float64
+	err := ReadTable(filepath.Join(dir, "engine", "training_throughput_lambda.csv"), []string{"gpu", "model", "precision", "batch_per_gpu"}, func(r *Table) error {
+		s, ok := lambdaSetups[r.Text("model")]
+		p := profileFor(profiles, r.Text("gpu"), false)
+		if !ok || p == nil || !slices.Contains([]string{"resnet50", "SSD", "bert_base_squad", "bert_large_squad"}, r.Text("model")) {
+			return nil
+		}
+		s.Batch, s.Precision = int(r.Number("batch_per_gpu")), training.TF32
+		if r.Text("precision") != "FP32" {
+			s.Precision = training.AMP
+		}
+		m, err := s.Memory()
+		share := float64(m.Total) / float64(p.Device.Memory)
+		shares = append(shares, share)
+		if share > 1.1 {
+			t.Errorf("%s, batch %d in %s takes %.2f of %s", s.Network, s.Batch, s.Precision, share, r.Text("gpu"))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := median(shares); len(shares) < 100 || m < 0.6 || m > 1 {
+		t.Errorf("%d batches take %.2f of their devices in the median", len(shares), m)
+	}
+}
+
 // Steps of five networks on five clusters of up to 16 devices. Rates of links were found on
 // BERT; the other networks are predictions.
 func TestSiaClusters(t *testing.T) {
@@ -219,6 +250,19 @@ func TestGavelPairs(t *testing.T) {
 		}
 		held(t, name, wholes, rows, limit)
 		writeTable(t, name, tableHead+lines(wholes, byBoard))
+	}
+}
+
+// Pairs that did not run are those that do not fit: of those whose networks are described, at
+// least 95 of 100 are told right, and hardly any that ran is refused.
+func TestGavelFits(t *testing.T) {
+	dir, profiles := measurements(t), everyProfile(t)
+	c, err := GavelFits(dir, profiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := c[0] + c[1] + c[2] + c[3]; all < 250 || 20*(c[1]+c[2]) > all || 100*c[1] > all || c[3] == 0 {
+		t.Errorf("%d pairs ran and fit, %d ran and do not, %d did not run and fit, %d neither", c[0], c[1], c[2], c[3])
 	}
 }
 

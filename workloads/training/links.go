@@ -128,3 +128,23 @@ func (c *collectives) allReduce(bytes float64) (float64, error) {
 	moved := (ring - 2*hop*(n-1)) * n / (n - 1)
 	return max(0, moved) + 2*hop*math.Ceil(math.Log2(n)), nil
 }
+
+// hybrid returns the exchanges of weights and of gradients where each node holds a copy:
+// weights are gathered within the node; gradients are scattered there, and each device sums
+// its share with its fellows of other nodes, all at once over the node's adapters.
+func (c *collectives) hybrid() (gather, scatter func(bytes float64) (float64, error)) {
+	node := *c
+	node.count = c.perNode
+	across := *c
+	across.count, across.perNode = (c.count+c.perNode-1)/c.perNode, 1
+	across.links.Network *= float64(max(c.links.Ways, 1)) / float64(c.perNode)
+	across.links.Ways = 1
+	return node.gather, func(bytes float64) (float64, error) {
+		within, err := node.gather(bytes)
+		if err != nil {
+			return 0, err
+		}
+		between, err := across.allReduce(bytes / float64(c.perNode))
+		return within + between, err
+	}
+}

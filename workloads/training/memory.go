@@ -55,13 +55,13 @@ func (s Setup) Memory() (Memory, error) {
 	}
 	all, changed := float64(n.Params()), float64(trained(n))
 	weights, gradients, optimiser := all*width, changed*width, changed*state
-	shards := float64(s.Devices)
+	shards := float64(s.shards())
 	buffers := 0.0
 	if s.Devices > 1 {
 		buffers = min(gradients, 2*bucketBytes)
 	}
 	switch s.Sharding {
-	case FSDP:
+	case FSDP, Hybrid:
 		weights /= shards
 		buffers = 2 * s.largestUnit(n) * width * (1 - 1/shards) // one computes, the next arrives
 		fallthrough

@@ -24,13 +24,17 @@ func (s *Setup) exchange(p *hwmodel.Profile, sys *System, n Network, t *parts, s
 	gs := gradients(n, t.took)
 	width := 4.0 // PyTorch's autocast keeps gradients in 32 bits
 	switch s.Sharding {
-	case FSDP, ZeRO2:
+	case FSDP, ZeRO2, Hybrid:
 		if s.Precision == AMP {
 			width = 2 // weights are gathered, and gradients scattered, as computed
 		}
 		us := units(gs, forward, backward)
 		frozen := float64(n.Params()) / float64(trained(n)) // weights beside those that change are gathered as well
-		total, exposed, err = sharded(us, width*frozen, width, s.Sharding == FSDP, c.gather)
+		gather, scatter := c.gather, c.gather
+		if s.Sharding == Hybrid {
+			gather, scatter = c.hybrid()
+		}
+		total, exposed, err = sharded(us, width*frozen, width, s.Sharding != ZeRO2, gather, scatter)
 		return total * passes, exposed * passes, err
 	case ZeRO1:
 		// Gradients are summed as without sharding; then each device's share of new weights is gathered.
@@ -168,7 +172,7 @@ func units(gradients []Gradient, forward, backward float64) []unit {
 // time. A parameter has so many bytes of weight and of gradient to move; again tells that
 // weights are dropped after the forward pass and gathered once more. It returns the seconds of all exchanges, and how far the passes outlast what they
 // compute.
-func sharded(us []unit, weight, gradient float64, again bool, gather func(bytes float64) (float64, error)) (total, exposed float64, err error) {
+func sharded(us []unit, weight, gradient float64, again bool, gather, scatter func(bytes float64) (float64, error)) (total, exposed float64, err error) {
 	var w walk
 	forward := slices.Clone(us)
 	slices.Reverse(forward)
@@ -188,7 +192,7 @@ func sharded(us []unit, weight, gradient float64, again bool, gather func(bytes 
 			}
 			w.gather(t)
 		}
-		t, err := gather(u.params * gradient)
+		t, err := scatter(u.params * gradient)
 		if err != nil {
 			return 0, 0, err
 		}

@@ -54,7 +54,7 @@ func TestShardedPassesKeepLinkAndDeviceInOrder(t *testing.T) {
 		rate := rapid.Float64Range(1e8, 1e12).Draw(t, "rate")
 		again := rapid.Bool().Draw(t, "again")
 		link := func(bytes float64) (float64, error) { return bytes / rate, nil }
-		total, exposed, _ := sharded(us, 2, 2, again, link)
+		total, exposed, _ := sharded(us, 2, 2, again, link, link)
 		if exposed < -1e-9 || exposed > total*(1+1e-9)+1e-12 {
 			t.Fatalf("exposed %g of %g s", exposed, total)
 		}
@@ -69,14 +69,15 @@ func TestShardedPassesKeepLinkAndDeviceInOrder(t *testing.T) {
 		if math.Abs(total*rate/bytes-1) > 1e-9 {
 			t.Fatalf("moved %g bytes, want %g", total*rate, bytes)
 		}
-		if _, none, _ := sharded(us, 2, 2, again, func(float64) (float64, error) { return 0, nil }); none > 1e-9 {
+		instant := func(float64) (float64, error) { return 0, nil }
+		if _, none, _ := sharded(us, 2, 2, again, instant, instant); none > 1e-9 {
 			t.Fatalf("exchanges that take no time expose %g s", none)
 		}
 		idle := units(gs, 0, backward)
 		for i := range idle {
 			idle[i].forward, idle[i].backward = 0, 0
 		}
-		if total, exposed, _ := sharded(idle, 2, 2, again, link); math.Abs(exposed/total-1) > 1e-9 {
+		if total, exposed, _ := sharded(idle, 2, 2, again, link, link); math.Abs(exposed/total-1) > 1e-9 {
 			t.Fatalf("a device that does nothing waits %g of %g s", exposed, total)
 		}
 	})
@@ -131,5 +132,56 @@ func TestStepsOfManyDevices(t *testing.T) {
 				t.Errorf("%s on %d: parts make %v of %v", kind, devices, sum, got.Total)
 			}
 		}
+	}
+}
+
+// Copies in every node spare the network the weights: over a slow one hybrid sharding is quicker
+// than sharding over all devices, and within one node they are the same.
+func TestHybridSharding(t *testing.T) {
+	s := Setup{Network: "mpt-1b", Batch: 4, Devices: 8, PerNode: 8, Sharding: FSDP}
+	step := func(s Setup, network float64) Step {
+		t.Helper()
+		p, err := hwmodel.Load("a100-sxm-80gb")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Step(p, &System{Links: &Links{Network: network, Ways: 8}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	h := s
+	h.Sharding = Hybrid
+	if a, b := step(s, 1e9), step(h, 1e9); a.Total != b.Total {
+		t.Errorf("on one node %v sharded, %v with copies", a.Total, b.Total)
+	}
+	s.Devices, h.Devices = 64, 64
+	if a, b := step(s, 0.5e9), step(h, 0.5e9); b.Total >= a.Total {
+		t.Errorf("over a slow network %v sharded, %v with copies", a.Total, b.Total)
+	}
+	a, _ := s.Memory()
+	b, _ := h.Memory()
+	if math.Abs(float64(b.Optimiser)/float64(8*a.Optimiser)-1) > 1e-6 {
+		t.Errorf("copies hold %d bytes of moments, shards %d", b.Optimiser, a.Optimiser)
+	}
+}
+
+func BenchmarkStep(b *testing.B) {
+	p, err := hwmodel.Load("a100-sxm-80gb")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, s := range []Setup{
+		{Network: "resnet50", Batch: 64, Devices: 16, PerNode: 8}, {Network: "bert_large", Batch: 16, Devices: 16, PerNode: 8},
+		{Network: "mpt-70b", Batch: 1, Devices: 64, PerNode: 8, Sharding: FSDP},
+	} {
+		b.Run(s.Network, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Step(p, &systems[0]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

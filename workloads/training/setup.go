@@ -54,10 +54,12 @@ const (
 	ZeRO1 Sharding = "zero1" // the optimiser's state
 	ZeRO2 Sharding = "zero2" // and gradients
 	FSDP  Sharding = "fsdp"  // and weights, gathered layer by layer
+	// Hybrid is FSDP within each node, whose nodes hold copies of each other and sum gradients up.
+	Hybrid Sharding = "hybrid"
 )
 
 // Shardings returns all of them.
-func Shardings() []Sharding { return []Sharding{None, ZeRO1, ZeRO2, FSDP} }
+func Shardings() []Sharding { return []Sharding{None, ZeRO1, ZeRO2, FSDP, Hybrid} }
 
 // Setup is a training job's step.
 type Setup struct {
@@ -95,6 +97,14 @@ func (s Setup) normal() Setup {
 
 // Nodes returns how many nodes the devices stand in.
 func (s *Setup) Nodes() int { return (s.Devices + s.PerNode - 1) / s.PerNode }
+
+// shards returns among how many devices state is split, if it is.
+func (s *Setup) shards() int {
+	if s.Sharding == Hybrid {
+		return min(s.PerNode, s.Devices)
+	}
+	return s.Devices
+}
 
 // Step is what one step of the optimiser takes. All devices do the same.
 type Step struct {

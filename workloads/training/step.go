@@ -94,7 +94,7 @@ func (s *Setup) update(n Network) []net.Op {
 	op := net.Op{Table: "elementwise", Word: "add", Float32: true}
 	changed := float64(trained(n))
 	if s.Sharding != None { // each device updates its share
-		changed /= float64(s.Devices)
+		changed /= float64(s.shards())
 	}
 	op.Sizes[0], op.Sizes[1], op.Sizes[2] = changed, reads, writes
 	return []net.Op{op}
