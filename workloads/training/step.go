@@ -35,8 +35,10 @@ func (s Setup) Step(p *hwmodel.Profile, sys *System) (Step, error) {
 	if err := t.add(q, backward, passes, &t.backward); err != nil {
 		return Step{}, err
 	}
-	if t.took, err = q.each(backward, again); err != nil {
-		return Step{}, err
+	if s.Devices > 1 {
+		if t.took, err = q.each(backward, again); err != nil {
+			return Step{}, err
+		}
 	}
 	if err := t.add(q, s.update(n), 1, &t.optimise); err != nil {
 		return Step{}, err
