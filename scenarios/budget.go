@@ -329,7 +329,10 @@ func (b *Budget) Choices() ([]BudgetChoice, error) {
 				Checkpoint: b.Checkpoint, Devices: width, PerNode: min(width, b.PerNode), Sharding: training.Sharding(b.Sharding),
 			}
 			x := BudgetChoice{Device: d.Device, Width: width, Batch: each * width, PerHour: d.PricePerHour}
-			if x.Step, err = s.Step(p, sys); err != nil {
+			if x.Step, err = s.Step(p, sys); err == nil {
+				err = s.Fits(p.Device.Memory)
+			}
+			if err != nil {
 				x.Refused = err.Error()
 			}
 			out = append(out, x)

@@ -114,6 +114,15 @@ func (s *Setup) largestUnit(n Network) float64 {
 	return most * float64(n.Params()) / float64(trained(n)) // frozen weights are gathered as well
 }
 
+// Fits returns an error that says what is missing unless each device has memory for the step.
+func (s Setup) Fits(memory int64) error {
+	m, err := s.Memory()
+	if err != nil || m.Total <= memory {
+		return err
+	}
+	return fmt.Errorf("%s does not fit: %.1f GB, %.1f of them activations of a batch of %d, and a device has %.1f", s.Network, float64(m.Total)/1e9, float64(m.Activations)/1e9, s.Batch, float64(memory)/1e9)
+}
+
 // Fewest returns the smallest number of devices, up to most, on each of which the step fits
 // into so many bytes.
 func (s Setup) Fewest(memory int64, most int) (int, error) {

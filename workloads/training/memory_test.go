@@ -83,6 +83,9 @@ func TestFewestDevices(t *testing.T) {
 			m, err := t.Memory()
 			return err == nil && m.Total <= memory
 		}
+		if (s.Fits(memory) == nil) != holds(s.Devices) {
+			t.Errorf("%s: fits alone %v, holds %v", name, s.Fits(memory), holds(s.Devices))
+		}
 		if !holds(n) || n > 1 && holds(n-1) {
 			t.Errorf("%s: %d devices hold it %v, one fewer %v", name, n, holds(n), holds(n-1))
 		}
