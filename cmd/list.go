@@ -30,7 +30,7 @@ type item struct {
 
 func (a *app) listCmd() *cobra.Command {
 	var asJSON bool
-	kinds := []string{"models", "devices", "engines", "policies", "routers", "sources", "arrivals", "lengths", "costs", "tables", "scenarios", "planners", "robots", "control", "budgets", "schedules", "trainable", "systems"}
+	kinds := []string{"models", "devices", "engines", "policies", "routers", "sources", "arrivals", "lengths", "costs", "tables", "scenarios", "planners", "robots", "control", "budgets", "schedules", "trainable", "systems", "training", "sharing"}
 	kinds = append(kinds, diffusionKinds...)
 	c := &cobra.Command{
 		Use:   "list [KIND]",
@@ -173,7 +173,8 @@ func catalogue() ([]listing, error) {
 		named("lengths", "traffic.lengths", distributions()),
 		named("costs", "cost.kind", scenarios.CostKinds()),
 		tables, shipped, planners, robots,
-		trained[0], trained[1], trained[2], trained[3],
+		trained[0], trained[1], trained[2], trained[3], trained[4],
+		named("sharing", "policy of training jobs", scenarios.SharePolicies()),
 		named("control", "policy of robots", scenarios.ControlPolicies()),
 	}, images...), nil
 }

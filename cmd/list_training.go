@@ -9,14 +9,22 @@ import (
 )
 
 // trainingCatalogue returns what has a name in questions about training.
-func trainingCatalogue() ([4]listing, error) {
+func trainingCatalogue() ([5]listing, error) {
 	budgets := listing{Kind: "budgets", Key: "orrery budget NAME"}
 	for _, name := range scenarios.Budgets() {
 		b, err := scenarios.LoadBudget(name)
 		if err != nil {
-			return [4]listing{}, err
+			return [5]listing{}, err
 		}
 		budgets.Items = append(budgets.Items, item{name, b.Description})
+	}
+	jobs := listing{Kind: "training", Key: "orrery run NAME"}
+	for _, name := range scenarios.Trainings() {
+		t, err := scenarios.LoadTraining(name)
+		if err != nil {
+			return [5]listing{}, err
+		}
+		jobs.Items = append(jobs.Items, item{name, t.Description})
 	}
 	schedules := listing{Kind: "schedules", Key: "schedules"}
 	for _, n := range lrsched.Profiles() {
@@ -26,7 +34,7 @@ func trainingCatalogue() ([4]listing, error) {
 	for _, name := range training.Names() {
 		n, err := training.LoadNetwork(name)
 		if err != nil {
-			return [4]listing{}, err
+			return [5]listing{}, err
 		}
 		networks.Items = append(networks.Items, item{name, fmt.Sprintf("%.4g million parameters", float64(n.Params())/1e6)})
 	}
@@ -34,5 +42,5 @@ func trainingCatalogue() ([4]listing, error) {
 	for _, s := range training.Systems() {
 		systems.Items = append(systems.Items, item{s.Name, s.What})
 	}
-	return [4]listing{budgets, schedules, networks, systems}, nil
+	return [5]listing{budgets, schedules, networks, systems, jobs}, nil
 }

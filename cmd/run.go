@@ -39,9 +39,20 @@ it was understood (scenario.toml), plots, and on request rows and a timeline.`,
 		Example: `  orrery run quickstart
   orrery run quickstart --set traffic.rate=6 --set policy.batch=vllm
   orrery run my.toml --rows parquet --timeline=10s..20s --out results/my
+  orrery run training/troughs
   orrery run my.toml --seeds 5 --json | jq .latency.ttft.p99_s`,
 		Args: scenarioArgs(1, 1),
-		RunE: func(c *cobra.Command, args []string) error { return a.run(c.Context(), args[0], &f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			switch scenarios.Kind(args[0]) {
+			case "training":
+				return a.runTraining(c.Context(), args[0], &f)
+			case "robots":
+				return a.robots(c.Context(), args[0], &robotsFlags{sets: f.sets, out: f.out, force: f.force, json: f.json})
+			case "budget":
+				return a.budget(c.Context(), args[0], &budgetFlags{sets: f.sets, out: f.out, force: f.force, json: f.json})
+			}
+			return a.run(c.Context(), args[0], &f)
+		},
 	}
 	f.add(c, "run with this many seeds and merge the measurements (default 1)")
 	c.Flags().StringSliceVar(&f.rows, "rows", nil, "write one row per request: csv, parquet or both")

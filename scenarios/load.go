@@ -16,7 +16,7 @@ import (
 
 // shipped holds the scenarios that come with the program.
 //
-//go:embed *.toml papers/sarathi/*.toml robots/*.toml budget/*
+//go:embed *.toml papers/sarathi/*.toml robots/*.toml budget/* training/*.toml
 var shipped embed.FS
 
 // Names returns the names of the scenarios that come with the program, in
@@ -24,7 +24,7 @@ var shipped embed.FS
 func Names() []string {
 	var list []string
 	err := fs.WalkDir(shipped, ".", func(p string, e fs.DirEntry, err error) error {
-		if err == nil && e.IsDir() && (e.Name() == robotsFolder || e.Name() == budgetFolder) {
+		if err == nil && e.IsDir() && (e.Name() == robotsFolder || e.Name() == budgetFolder || e.Name() == trainingFolder) {
 			return fs.SkipDir // of another kind
 		}
 		if err == nil && !e.IsDir() {

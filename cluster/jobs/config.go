@@ -49,10 +49,19 @@ type Config struct {
 	Together func(kindA, kindB, typ int) (float64, float64)
 	// Failing is the mean time between failures of one device, 0 for none; Repair how long one is away.
 	Failing, Repair time.Duration
+	Changes         []Change // of what there is for jobs, in order
 	Until           sim.Time // cut the run at this time, 0 for when all jobs have ended
 	Seed            uint64
 	Record          func(Record)
 	Progress        func(now sim.Time, arrived, ended int64)
+}
+
+// Change says how many devices of a type there are for jobs from a moment on; the others
+// are somebody else's.
+type Change struct {
+	At      sim.Time
+	Type    int
+	Devices int
 }
 
 // What says what a [Record] is about.

@@ -29,6 +29,7 @@ type Room struct {
 	arrive, finish, decide, round, fail, repair sim.Action
 	slots                                       []*job // by number of the events about them
 	look                                        func() // at the context
+	over                                        func() // told that all jobs have ended
 	broken                                      error
 }
 
@@ -71,6 +72,13 @@ func NewRoom(engine *sim.Engine, cfg *Config) (*Room, error) {
 	r.fail = engine.On(sim.Arrive, "device fails", r.onFail)
 	r.decide = engine.On(sim.Decide, "share devices", r.onDecide)
 	r.round = engine.On(sim.Arrive, "round", r.onRound)
+	lend := engine.On(sim.Arrive, "devices are lent", func(now sim.Time, i uint32) {
+		c := &cfg.Changes[i]
+		r.Lend(now, c.Type, c.Devices)
+	})
+	for i := range cfg.Changes {
+		engine.At(cfg.Changes[i].At, lend, uint32(i))
+	}
 	if err := r.pull(); err != nil {
 		return nil, err
 	}
@@ -95,6 +103,7 @@ func Run(ctx context.Context, cfg Config) (Outcome, error) {
 			engine.Stop()
 		}
 	}
+	r.over = engine.Stop
 	until := cfg.Until
 	if until == 0 {
 		until = sim.Forever
@@ -160,6 +169,15 @@ func (r *Room) onArrive(now sim.Time, _ uint32) {
 	}
 	if r.more {
 		r.engine.At(max(r.coming.Arrived, before), r.arrive, 0)
+	}
+	r.checkOver()
+}
+
+// checkOver tells whoever wants to know that nothing is left to do. Events about jobs that
+// have ended since may still be due.
+func (r *Room) checkOver() {
+	if r.over != nil && r.done() {
+		r.over()
 	}
 }
 
@@ -421,6 +439,7 @@ func (r *Room) leave(j *job) {
 	r.active = slices.Delete(r.active, i, i+1)
 	r.slots[j.slot] = nil
 	r.out.Jobs = append(r.out.Jobs, j.Ended)
+	r.checkOver()
 }
 
 // Close ends the run and returns what became of it.
