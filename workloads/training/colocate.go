@@ -33,9 +33,9 @@ func Together(a, b Alone, memory int64) (keptA, keptB float64) {
 func clamp(v float64) float64 { return min(1, max(0, v)) }
 
 // Where a step is only known from outside, by its time at some batches, what grows with the
-// batch is the device's. Of the rest, half is taken to be: launches that the device is quick
-// with, the optimiser; and jobs of one batch are taken to be as busy as the others
-// are in the median. What is predicted hardly depends on either.
+// batch is the device's, and so is half of the rest: launches that the device is quick with,
+// the optimiser. Jobs of one batch are taken to be busy for 0.8 of their step. Both
+// were chosen on the pairs that docs/training-clusters.md scores, which hardly depend on either.
 const (
 	fixedBusy   = 0.5
 	unknownBusy = 0.8

@@ -23,7 +23,7 @@ type Links struct {
 const hop = 15e-6
 
 // lineShare is the share of the line rate that collectives reach over network adapters with
-// direct access to the device's memory.
+// direct access to the device's memory, a judgement.
 const lineShare = 0.8
 
 // wires are those of the systems that have their own. The replicas of Sia ran in containers,
