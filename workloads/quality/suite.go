@@ -48,6 +48,18 @@ type Comparison struct {
 	cells             []Cell // tables x budgets x schedules
 }
 
+// Edges returns at how many of the cells of a schedule at a budget the best peak rate is at an
+// edge of the grid, where a better one may lie beyond.
+func (c *Comparison) Edges(budget, schedule int) int {
+	n := 0
+	for t := range c.Tables {
+		if c.Cell(t, budget, schedule).Edge {
+			n++
+		}
+	}
+	return n
+}
+
 // Cell returns one cell by its indices.
 func (c *Comparison) Cell(table, budget, schedule int) Cell {
 	return c.cells[(table*len(c.Budgets)+budget)*len(c.Schedules)+schedule]
@@ -56,6 +68,9 @@ func (c *Comparison) Cell(table, budget, schedule int) Cell {
 // Run trains everything, on as many cores as there are. The result does not depend on their
 // number.
 func (s *Suite) Run() (*Comparison, error) {
+	if len(s.Tables) == 0 || len(s.Schedules) == 0 || len(s.Grid) == 0 || len(s.Budgets) == 0 || s.Runs < 1 {
+		return nil, fmt.Errorf("a comparison of %d tables, %d schedules, %d peak rates, %d budgets and %d runs; want at least one of each", len(s.Tables), len(s.Schedules), len(s.Grid), len(s.Budgets), s.Runs)
+	}
 	out := &Comparison{Budgets: s.Budgets}
 	for _, c := range s.Schedules {
 		out.Schedules = append(out.Schedules, c.Name)
@@ -120,7 +135,14 @@ func (s *Suite) tune(runs []parts, budget int, c Contender) (Cell, error) {
 			best = Cell{Loss: loss, Error: mean, ErrorSE: se, Peak: peak, Edge: g == 0 || g == len(s.Grid)-1}
 		}
 	}
+	if math.IsInf(best.Loss, 1) {
+		return best, errDiverged(runs[0].train.Name, c.Name, s.Grid)
+	}
 	return best, nil
+}
+
+func errDiverged(table, schedule string, grid []float64) error {
+	return fmt.Errorf("%s: %s diverges at every one of %d peak rates; want smaller ones", table, schedule, len(grid))
 }
 
 func meanSE(x []float64) (mean, se float64) {

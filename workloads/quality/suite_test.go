@@ -50,7 +50,8 @@ func report(t *testing.T, c *Comparison) {
 	t.Logf("all: %.2f", c.MeanRanks())
 }
 
-// best returns the mean rank of the best schedule but rex, and of rex, linear and the worst.
+// places returns the mean ranks of the best schedule but rex, of rex and of linear, and which
+// schedule is last.
 func places(c *Comparison) (next, rex, linear float64, worst string) {
 	ranks := c.MeanRanks()
 	next = math.Inf(1)
@@ -142,10 +143,18 @@ func TestRanks(t *testing.T) {
 	}
 }
 
-func TestSuiteRefusesATableTooSmallToSplit(t *testing.T) {
+func TestSuiteRefusesNonsense(t *testing.T) {
 	s := suite(t, Adam(), adamRates, []int{5}, "iris")
 	s.Tables[0] = s.Tables[0].Subset([]int{0})
 	if _, err := s.Run(); err == nil {
 		t.Error("one sample is split")
+	}
+	s = suite(t, SGD(0), []float64{1e300}, []int{5}, "iris")
+	if _, err := s.Run(); err == nil {
+		t.Error("a suite that diverges at every rate has an answer")
+	}
+	s.Grid = nil
+	if _, err := s.Run(); err == nil {
+		t.Error("a suite without rates has an answer")
 	}
 }

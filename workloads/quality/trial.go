@@ -71,6 +71,9 @@ func (v *Verdict) Safe() Outcome {
 
 const refinedName = "refined"
 
+// resolved is the smallest gap that the least loss is known well enough for.
+const resolved = 1e-12
+
 // recording keeps the seeds of recorded runs apart from those of the runs that judge.
 const recording = 1000
 
@@ -127,7 +130,7 @@ func (t *Trial) tune(c Contender, least float64) (Outcome, error) {
 				return err
 			}
 			loss, wrong := trained.Evaluate(t.Table)
-			losses[r] = loss - least
+			losses[r] = max(loss-least, resolved)
 			o.Error += wrong / float64(t.Runs)
 		}
 		o.Gap, o.SE = meanSE(losses)
@@ -144,7 +147,7 @@ func (t *Trial) tune(c Contender, least float64) (Outcome, error) {
 		}
 	}
 	if best < 0 || math.IsInf(tried[best].Gap, 1) {
-		return Outcome{}, fmt.Errorf("%s: %s diverges at every peak rate, %g to %g; want smaller ones", t.Table.Name, c.Name, t.Grid[0], t.Grid[len(t.Grid)-1])
+		return Outcome{}, errDiverged(t.Table.Name, c.Name, t.Grid)
 	}
 	return tried[best], nil
 }
