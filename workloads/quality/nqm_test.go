@@ -2,6 +2,7 @@ package quality
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"orrery/policies/lrsched"
@@ -88,6 +89,32 @@ func TestStepsToALoss(t *testing.T) {
 	}
 	if _, ok := q.StepsToTarget(schedule(t, "linear"), 1e-9, 16, grid, 100); ok {
 		t.Error("a hundred steps reach anything")
+	}
+}
+
+// Descent from anywhere finds what trying the whole grid does, for every schedule.
+func TestDescentFindsTheBestRate(t *testing.T) {
+	q, grid := Standard(1000, 80), Grid()
+	for _, name := range append([]string{"linear"}, compared...) {
+		for _, steps := range []int{1, 7, 60, 400} {
+			for _, batch := range []float64{1, 16, 256} {
+				loss := q.peaks(schedule(t, name), steps, Constant(batch), grid)
+				all := make([]float64, len(grid))
+				for i := range all {
+					all[i] = loss(i)
+				}
+				want := slices.Min(all)
+				got := q.Tune(schedule(t, name), steps, Constant(batch), grid)
+				if got.Loss != want || grid[slices.Index(all, want)] != got.Peak {
+					t.Errorf("%s, %d steps, batch %g: tuned to %g at %g, the lowest is %g", name, steps, batch, got.Loss, got.Peak, want)
+				}
+				for _, from := range []int{0, len(grid) / 2, len(grid) - 1} {
+					if got, _ := descend(loss, len(grid), from); got != want {
+						t.Errorf("%s, %d steps, batch %g, from %d: %g, the lowest is %g", name, steps, batch, from, got, want)
+					}
+				}
+			}
+		}
 	}
 }
 
