@@ -40,6 +40,32 @@ func TestProfilesAtPoints(t *testing.T) {
 	}
 }
 
+func TestWrappersByName(t *testing.T) {
+	p, err := Load("rex+warmup=0.2+cycles=2+points=10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Sampled(10, Cyclic(2, WarmUp(0.2, REX(0.5))))
+	for i := range 100 {
+		if z := float64(i) / 100; p(z) != want(z) {
+			t.Errorf("at %g it is %g, want %g", z, p(z), want(z))
+		}
+	}
+	for name, want := range map[string]string{
+		"rex+warmup=1":    `warmup is "1"; want a share`,
+		"rex+warmup=NaN":  `warmup is "NaN"`,
+		"rex+cycles=0":    `cycles is "0"; want a whole number`,
+		"rex+points=1e9":  `points is "1e9"`,
+		"rex+warm=0.1":    `no wrapper of schedules named "warm"; did you mean warmup?`,
+		"rexx+warmup=0.1": `no schedule named "rexx"`,
+		"rex+":            "no wrapper of schedules",
+	} {
+		if _, err := Load(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+	}
+}
+
 // Every profile stays between nothing and the peak, and reaches that somewhere.
 func TestProfilesAreSharesOfThePeak(t *testing.T) {
 	for _, n := range Profiles() {

@@ -1,7 +1,9 @@
 package lrsched
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"orrery/internal/names"
@@ -59,12 +61,49 @@ func Names() []string {
 	return out
 }
 
-// Load returns a profile by name.
+// Load returns a profile by name. Wrappers may follow, inner ones first:
+// "rex+warmup=0.05+cycles=2+points=20" is [Sampled] at 20 points of [Cyclic] twice of [WarmUp] over 5 % of [REX].
 func Load(name string) (Profile, error) {
-	for _, n := range Profiles() {
-		if n.Name == name || strings.EqualFold(n.Name, name) {
-			return n.Profile, nil
+	base, wrappers, wrapped := strings.Cut(name, "+")
+	i := slices.IndexFunc(Profiles(), func(n Named) bool { return strings.EqualFold(n.Name, base) })
+	if i < 0 {
+		return nil, names.Unknown("schedule", base, Names())
+	}
+	p := Profiles()[i].Profile
+	if !wrapped {
+		return p, nil
+	}
+	for w := range strings.SplitSeq(wrappers, "+") {
+		var err error
+		if p, err = wrap(w, p); err != nil {
+			return nil, fmt.Errorf("schedule %q: %w", name, err)
 		}
 	}
-	return nil, names.Unknown("schedule", name, Names())
+	return p, nil
+}
+
+// mostCycles bounds what a wrapper may ask for.
+const mostCycles = 1_000_000
+
+// wrap puts a wrapper such as warmup=0.05 around p.
+func wrap(text string, p Profile) (Profile, error) {
+	key, value, _ := strings.Cut(text, "=")
+	switch key {
+	case "warmup":
+		share, err := strconv.ParseFloat(value, 64)
+		if err != nil || !(share >= 0 && share < 1) {
+			return nil, fmt.Errorf("warmup is %q; want a share of the run, at least 0 and below 1", value)
+		}
+		return WarmUp(share, p), nil
+	case "cycles", "points":
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 || n > mostCycles {
+			return nil, fmt.Errorf("%s is %q; want a whole number, 1 to %d", key, value, mostCycles)
+		}
+		if key == "cycles" {
+			return Cyclic(n, p), nil
+		}
+		return Sampled(n, p), nil
+	}
+	return nil, names.Unknown("wrapper of schedules", key, []string{"warmup", "cycles", "points"})
 }
