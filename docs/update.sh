@@ -32,6 +32,10 @@ cp "$tmp/compare/tbt.svg" docs/vllm-vs-sarathi.svg
 	sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | text | section validate
 cp "$tmp/validate/tbt-90.svg" docs/validate-tbt.svg
 
+"$tmp/orrery" schedules --target 0.4025,0.1548,0.0609,0.0286 --out "$tmp/schedules" |
+	sed -e '/^results in/d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | text | section schedules docs/schedules.md
+cp "$tmp/schedules/regimes.svg" docs/schedules-regimes.svg
+
 silicon=../shared/data/engine/llm_serving_silicon
 if [ -f "$silicon.csv" ]; then
 	"$tmp/orrery" calibrate serving "$silicon.csv" "${silicon}_disagg.csv" | section serving docs/serving-accuracy.md
