@@ -3,8 +3,9 @@
 //
 // A [Profile] is a curve over the share of the run that is done. [Sampled] reads it at a
 // number of points only, [WarmUp] and [Cyclic] wrap it, and [Of] makes a [Schedule] of it.
-// [Plateau] and [Refined] are [Adaptive]: they watch the run. All are pure: no clock, no
-// randomness.
+// [Plateau] is [Adaptive]: it watches the run. [Refine] makes a schedule of the norms of an
+// earlier run, and [Replan] of those predicted for the rest of one whose batch changed. All
+// are pure: no clock, no randomness.
 //
 // Start reading at Schedule.
 package lrsched
