@@ -396,3 +396,15 @@ func TestPlateauFollowsTheLoss(t *testing.T) {
 		t.Error("the same losses give other rates")
 	}
 }
+
+func TestPlateauThatRaisesTheRateIsRefused(t *testing.T) {
+	good := Plateau{Factor: 0.5, Patience: 3, Every: 5, Epsilon: 0.01}
+	if err := good.Check(); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []Plateau{{}, {Factor: 1}, {Factor: 2}, {Factor: math.NaN()}, {Factor: 0.5, Patience: -1}, {Factor: 0.5, Every: -1}, {Factor: 0.5, Epsilon: 1}, {Factor: 0.5, Epsilon: math.NaN()}} {
+		if bad.Check() == nil {
+			t.Errorf("%+v is accepted", bad)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package lrsched
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Plateau lowers the rate whenever the loss has not fallen for a while. It depends on what
 // the run measures and is no function of time, so it is no [Profile].
@@ -13,6 +16,19 @@ type Plateau struct {
 	rate, best, sum float64
 	seen, bad       int
 	begun           bool
+}
+
+// Check returns an error unless p can only lower the rate.
+func (p *Plateau) Check() error {
+	switch {
+	case !(p.Factor > 0 && p.Factor < 1):
+		return fmt.Errorf("plateau: a factor of %g; want above 0 and below 1", p.Factor)
+	case p.Patience < 0 || p.Every < 0:
+		return fmt.Errorf("plateau: a patience of %d checks of %d steps; want neither negative", p.Patience, p.Every)
+	case !(p.Epsilon >= 0 && p.Epsilon < 1):
+		return fmt.Errorf("plateau: an epsilon of %g; want a share, at least 0 and below 1", p.Epsilon)
+	}
+	return nil
 }
 
 // LR implements [Schedule]. It is that of the latest step observed.
