@@ -114,7 +114,9 @@ runs. A scenario file says what is served, on what, to whom; start with
 		Args:          cobra.ArbitraryArgs,
 	}
 	verbs := []*cobra.Command{
-		a.runCmd(), a.compareCmd(), a.sweepCmd(), a.workerCmd(), a.capacityCmd(), a.fleetCmd(), a.planCmd(), a.robotsCmd(), a.budgetCmd(), a.schedulesCmd(), a.learnCmd(), a.frontierCmd(), a.jobsCmd(), a.paperCmd(), a.memoryCmd(), a.costCmd(),
+		a.runCmd(), a.compareCmd(), a.sweepCmd(), a.workerCmd(), a.capacityCmd(), a.fleetCmd(), a.planCmd(),
+		a.jobsCmd(), a.budgetCmd(), a.schedulesCmd(), a.learnCmd(), a.posttrainCmd(),
+		a.robotsCmd(), a.frontierCmd(), a.paperCmd(), a.memoryCmd(), a.costCmd(),
 		a.calibrateCmd(), a.validateCmd(),
 		a.replayCmd(),
 		a.listCmd(), a.completionCmd(), a.versionCmd(),
