@@ -26,6 +26,10 @@ cp "$tmp/compare/tbt.svg" docs/vllm-vs-sarathi.svg
 
 "$tmp/orrery" sweep sweep --quiet --out "$tmp/sweep" | sed -e '/^$/,$d' | text | section sweep
 
+"$tmp/orrery" jobs training/mix --set mix.deadlines=0.5 --quiet --out "$tmp/elastic" | sed -e '/^results in/d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | text | section elastic docs/jobs.md
+"$tmp/orrery" jobs training/mix --set 'mix.sizes="gavel"' --set mix.rigid=true --set mix.per_hour=4.5 --set mix.jobs=600 --set mix.deadlines=0.5 \
+	--quiet --out "$tmp/gangs" | sed -e '/^results in/d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' | text | section gangs docs/jobs.md
+
 # The judged figures at the higher load; run it on a quiet machine.
 "$tmp/orrery" validate --quiet --length 5s --calibration 24s --out "$tmp/validate" |
 	sed -n '1,3p; /^90 % load/,$p' | grep -vE '^  (decodes alone|with prompts|iterations|.* p90 )|^  E2E|^results in' | cat -s |

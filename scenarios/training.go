@@ -114,6 +114,7 @@ var sharePolicies = []struct {
 	{Name{"fifo", "in order of arrival; nobody goes ahead of one that waits"}, func() share.Policy { return share.FIFO{} }},
 	{Name{"fifo-backfill", "in order of arrival; smaller ones go ahead where there is room"}, func() share.Policy { return share.FIFO{Backfill: true} }},
 	{Name{"srtf", "shortest remaining first, of sizes that owners declare"}, func() share.Policy { return &share.SRTF{} }},
+	{Name{"srsf", "the least device-seconds remaining first, of sizes that owners declare"}, func() share.Policy { return &share.SRTF{Service: true} }},
 	{Name{"las", "least attained service first, in queues (Tiresias)"}, func() share.Policy { return &share.LAS{} }},
 	{Name{"edf", "earliest deadline first"}, func() share.Policy { return &share.EDF{} }},
 	{Name{"max-min", "the worst served as well as can be, knowing types (Gavel)"}, func() share.Policy { return &share.MaxMin{} }},

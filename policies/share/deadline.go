@@ -14,7 +14,8 @@ import (
 // cluster to itself is hopeless: [Deadline.Hopeless] says why, and it runs after all
 // others, at least cost, or with Refuse not at all. Jobs without a deadline come between.
 type Deadline struct {
-	// Margin is the part of the time left that is kept for what may go wrong, below 1.
+	// Margin is the part of the time left that is kept for what may go wrong, below 1: gangs
+	// spread over nodes, checkpoints, jobs with earlier deadlines. 0 counts as 0.3.
 	Margin float64
 	Refuse bool
 
@@ -83,7 +84,11 @@ func price(t *Type) float64 {
 // enough reports whether a choice ends in time and within budget.
 func (d *Deadline) enough(v *View, j int, c choice) bool {
 	job := &v.Jobs[j]
-	if job.Deadline > 0 && c.seconds > job.Deadline.Sub(v.Now).Seconds()*(1-d.Margin) {
+	margin := d.Margin
+	if margin == 0 {
+		margin = 0.3
+	}
+	if job.Deadline > 0 && c.seconds > job.Deadline.Sub(v.Now).Seconds()*(1-margin) {
 		return false
 	}
 	return d.affords(v, j, c)

@@ -25,7 +25,7 @@ type bench struct {
 type outcome struct {
 	jct             []float64 // seconds, by job
 	met, deadlines  int
-	hours           float64 // device-hours held
+	hours, cost     float64 // device-hours held, and their price
 	starts          int
 	makespan, asked float64
 	wasted          int // times that devices idled although a waiting job fitted
@@ -121,6 +121,7 @@ func advance(v *View, states []state, from, to float64, out *outcome) {
 		job.Attained += device
 		if job.Held.With < 0 || job.Held.With > j { // shared devices count once
 			out.hours += device / 3600
+			out.cost += device / 3600 * v.Types[job.Held.Type].Price
 		}
 		job.Done += s.rate * max(0, to-max(from, s.ready))
 	}
@@ -133,7 +134,8 @@ func (b *bench) end(v *View, states []state, now float64, list []jobs.Job, out *
 	for j := range v.Jobs {
 		job := &v.Jobs[j]
 		at[j] = -1
-		if job.Done >= states[j].total*(1-1e-9) {
+		// What is left is less than what the clock can tell apart.
+		if states[j].total-job.Done <= 1e-9*states[j].total+1e-13*now*states[j].rate {
 			out.jct[job.ID] = now - job.Arrived.Seconds()
 			if job.Deadline > 0 && now <= job.Deadline.Seconds()+1e-6 {
 				out.met++

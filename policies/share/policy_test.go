@@ -159,7 +159,7 @@ func TestDeadlineGivesWhatIsNeeded(t *testing.T) {
 			ID: 7, Weight: 1, Deadline: sim.Seconds(c.hours * 3600), Budget: c.budget, Total: 36000, Widths: []int{1, 2},
 			Speed: [][]float64{{1, 1.6}, {2, 3.233}}, Held: Hold{Type: -1, With: -1},
 		}}}
-		d, p := &Deadline{}, Plan{}
+		d, p := &Deadline{Margin: 1e-9}, Plan{}
 		p.Begin(&v)
 		d.Share(&v, &p)
 		if h := p.Holds[0]; h.Type != c.typ || h.Width != c.width {
