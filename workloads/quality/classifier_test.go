@@ -1,9 +1,12 @@
 package quality
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"testing"
 
+	"orrery/policies/lrsched"
 	"orrery/sim"
 )
 
@@ -98,6 +101,38 @@ func TestASeedRepeatsARun(t *testing.T) {
 	}
 	if same {
 		t.Error("another seed gives the same weights")
+	}
+}
+
+// watched notes the rates that a plateau schedule gives.
+type watched struct {
+	*lrsched.Plateau
+	rates []float64
+}
+
+func (w *watched) LR(step, total int) float64 {
+	w.rates = append(w.rates, w.Plateau.LR(step, total))
+	return w.rates[len(w.rates)-1]
+}
+
+// A schedule that watches the run lowers the rate when the measured loss stays, and in the same
+// steps when the run is repeated.
+func TestDecayOnPlateauWatchesARealRun(t *testing.T) {
+	d := scaled(t, "glass")
+	rates := func() []float64 {
+		w := &watched{Plateau: &lrsched.Plateau{Factor: 0.5, Patience: 3, Every: 10, Epsilon: 0.01}}
+		r := Training{Model: For(d, 0), Optimiser: SGD(0.9), Steps: 600, Batch: func(int) int { return 16 }, Peak: 0.3, Schedule: w, Seed: 1}
+		if _, err := r.Run(d); err != nil {
+			t.Fatal(err)
+		}
+		return w.rates
+	}
+	a := rates()
+	if falls := slices.IsSortedFunc(a, func(x, y float64) int { return cmp.Compare(y, x) }); !falls || a[0] != 1 || a[len(a)-1] > 0.5 {
+		t.Errorf("rates from %g to %g, falling: %v; want from 1 to 0.5 or less, never rising", a[0], a[len(a)-1], falls)
+	}
+	if !slices.Equal(a, rates()) {
+		t.Error("the same run has other rates the second time")
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 	"orrery/sim"
 )
 
-// Contender is a schedule in a comparison.
+// Contender is a schedule in a comparison: one that does not watch the run, as many runs
+// share it.
 type Contender struct {
 	Name     string
 	Schedule Schedule
@@ -73,6 +74,9 @@ func (s *Suite) Run() (*Comparison, error) {
 	}
 	out := &Comparison{Budgets: s.Budgets}
 	for _, c := range s.Schedules {
+		if _, watches := c.Schedule.(observer); watches {
+			return nil, fmt.Errorf("%s watches its run; want schedules that do not, as many runs share one", c.Name)
+		}
 		out.Schedules = append(out.Schedules, c.Name)
 	}
 	for _, d := range s.Tables {

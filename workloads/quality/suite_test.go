@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+
+	"orrery/policies/lrsched"
 )
 
 var raced = []string{"constant", "exponential", "step-50-75", "step-30-60-90", "cosine", "onecycle", "linear", "rex"}
@@ -153,7 +155,12 @@ func TestSuiteRefusesNonsense(t *testing.T) {
 	if _, err := s.Run(); err == nil {
 		t.Error("a suite that diverges at every rate has an answer")
 	}
-	s.Grid = nil
+	s = suite(t, SGD(0), sgdRates, []int{5}, "iris")
+	s.Schedules[0].Schedule = &lrsched.Plateau{Factor: 0.5}
+	if _, err := s.Run(); err == nil {
+		t.Error("runs share a schedule that watches one of them")
+	}
+	s = suite(t, SGD(0), nil, []int{5}, "iris")
 	if _, err := s.Run(); err == nil {
 		t.Error("a suite without rates has an answer")
 	}

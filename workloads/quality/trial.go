@@ -121,6 +121,9 @@ func (t *Trial) training(s Schedule, peak float64, seed uint64) *Training {
 
 // tune judges a schedule at every peak rate and returns the best.
 func (t *Trial) tune(c Contender, least float64) (Outcome, error) {
+	if _, watches := c.Schedule.(observer); watches {
+		return Outcome{}, fmt.Errorf("%s watches its run; want schedules that do not, as many runs share one", c.Name)
+	}
 	tried := make([]Outcome, len(t.Grid))
 	err := inParallel(len(t.Grid), func(i int) error {
 		losses, o := make([]float64, t.Runs), &tried[i]
