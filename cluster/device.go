@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"time"
 
 	"orrery/hwmodel"
@@ -25,6 +26,8 @@ type device struct {
 	first  sim.Time   // end of the first step of a batch that runs as a whole
 	ends   []sim.Time // of the steps that were launched
 	number int64      // iterations so far
+
+	adapter int32 // that is merged in
 }
 
 // load is how much of one program is on a device.
@@ -97,6 +100,7 @@ func (d *device) resize(l *load, by int) bool {
 func (d *device) launchWhole(now sim.Time) {
 	n := len(d.jobs)
 	l := d.load(d.jobs[0].Class, d.jobs[0].Rung)
+	now = now.Add(d.swap(d.pool.adapter(l.class, l.rung)))
 	d.first = now.Add(l.program.Encode(n) + l.program.Step(0, n))
 	end := now.Add(d.pool.estimate(l.class, l.rung, n))
 	d.ends = append(d.ends, end)
@@ -138,7 +142,11 @@ func (d *device) launchSteps(now sim.Time) {
 		}
 	}
 	for k := range steps {
-		at = at.Add(d.step(k))
+		if d.pool.cfg.Adapters != nil {
+			at = at.Add(d.stepsByAdapter(k))
+		} else {
+			at = at.Add(d.step(k))
+		}
 		if k == last-1 {
 			for i := range d.loads {
 				if l := &d.loads[i]; l.leaving > 0 {
@@ -148,6 +156,56 @@ func (d *device) launchSteps(now sim.Time) {
 		}
 		d.ends = append(d.ends, at)
 	}
+}
+
+// swap returns how long it takes until an adapter is merged in, which then is; 0 stands for
+// any.
+func (d *device) swap(to int32) time.Duration {
+	if to == 0 || to == d.adapter {
+		return 0
+	}
+	d.adapter = to
+	return d.pool.cfg.Swap
+}
+
+// stepsByAdapter returns how long the steps take that come after k more of each image: images
+// of one adapter share a batch, and one batch follows the other, that of the adapter which is
+// merged in first.
+func (d *device) stepsByAdapter(k int32) time.Duration {
+	type batch struct {
+		n       int
+		longest time.Duration
+	}
+	batches := map[int32]*batch{}
+	var order []int32
+	of := func(j *denoise.Job) int32 { return d.pool.adapter(j.Class, j.Rung) }
+	for i := range d.jobs {
+		a := of(&d.jobs[i])
+		if batches[a] == nil {
+			batches[a] = &batch{}
+			order = append(order, a)
+		}
+		batches[a].n++
+	}
+	for i := range d.jobs {
+		j := &d.jobs[i]
+		b := batches[of(j)]
+		b.longest = max(b.longest, d.pool.programs(j.Class)[j.Rung].Step(int(j.Done+k), b.n))
+	}
+	slices.SortFunc(order, func(a, b int32) int {
+		if (a == d.adapter) != (b == d.adapter) {
+			if a == d.adapter {
+				return -1
+			}
+			return 1
+		}
+		return int(a - b)
+	})
+	sum := time.Duration(0)
+	for _, a := range order {
+		sum += d.swap(a) + batches[a].longest
+	}
+	return sum
 }
 
 // step returns how long the step takes that comes after k more of each image. The

@@ -47,6 +47,11 @@ type PoolConfig struct {
 	Programs [][]Program
 	// Price is what a device costs by the hour, in any currency, for [Cheapest].
 	Price float64
+	// Adapters has by class and alternative the number of the low-rank adapter that it runs
+	// with, above 0, and 0 for what runs with any; nil where no adapters are swapped. Images of
+	// unlike adapters share no batch, and Swap is how long a device takes to go from one to another.
+	Adapters [][]int32
+	Swap     time.Duration
 }
 
 // Spread says which of several pools that serve a class gets a request.
@@ -145,6 +150,13 @@ func (c *Cluster) initPools() error {
 }
 
 // programs returns the alternatives of a class on the pool.
+func (p *pool) adapter(class, rung int32) int32 {
+	if p.cfg.Adapters == nil {
+		return 0
+	}
+	return p.cfg.Adapters[class][rung]
+}
+
 func (p *pool) programs(class int32) []Program {
 	if int(class) >= len(p.cfg.Programs) {
 		return nil

@@ -34,6 +34,9 @@ type Class struct {
 	DecodeAtOnce int      `toml:"decode_at_once"`
 	Tile         int      `toml:"tile"`    // side in pixels of the tiles that an image is decoded in
 	Methods      []string `toml:"methods"` // that save time or memory, as orrery list methods has them
+	// Adapter names the low-rank adapter that it runs with, where a pool swaps them (swap of
+	// [[pool]]); empty (default) for what runs with any.
+	Adapter string `toml:"adapter"`
 
 	// Cost is how long it takes where that was measured: it holds on all pools.
 	Cost ClassCost `toml:"cost"`

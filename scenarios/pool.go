@@ -27,6 +27,9 @@ type Pool struct {
 	Least        int      `toml:"least"`          // fewest devices that orrery fleet tries, default 0
 	Most         int      `toml:"most"`           // most devices that orrery fleet tries; 0 (default): count
 	Policy       string   `toml:"policy"`         // one of DenoisePolicies, default step-level
+	// Swap is how long a device takes to go from one adapter of classes to another, default 0s:
+	// adapters share batches and cost nothing.
+	Swap Duration `toml:"swap"`
 
 	policy poolPolicy
 }
@@ -204,6 +207,9 @@ func (c *checker) pools(s *Scenario) {
 		at.between("least", p.Least, 0, maxReplicas)
 		at.between("most", p.Most, 0, maxReplicas)
 		at.number("price_per_hour", p.PricePerHour, "of one device")
+		if p.Swap < 0 {
+			at.fail("swap", "is %v; want a time, 0s for none", p.Swap)
+		}
 		if p.Most > 0 && p.Most < p.Least {
 			at.fail("most", "is %d, below least, %d; want at least as many", p.Most, p.Least)
 		}
@@ -311,8 +317,33 @@ func (s *Scenario) buildPools(e *Experiment, seed uint64) error {
 		}
 		e.Config.Pools = append(e.Config.Pools, cluster.PoolConfig{
 			Name: p.Name, Devices: p.Count, Policy: p.policy.policy(sim.Stream(seed, "pool "+p.Name)),
-			Memory: memory, Programs: programs, Price: p.PricePerHour,
+			Memory: memory, Programs: programs, Price: p.PricePerHour, Adapters: s.poolAdapters(p, programs), Swap: time.Duration(p.Swap),
 		})
 	}
 	return nil
+}
+
+// poolAdapters returns the adapters of a pool's programs by number, nil where none are swapped.
+func (s *Scenario) poolAdapters(p *Pool, programs [][]cluster.Program) [][]int32 {
+	if p.Swap == 0 {
+		return nil
+	}
+	numbers := map[string]int32{"": 0}
+	of := func(k *Class) int32 {
+		if _, ok := numbers[k.Adapter]; !ok {
+			numbers[k.Adapter] = int32(len(numbers))
+		}
+		return numbers[k.Adapter]
+	}
+	out := make([][]int32, len(programs))
+	for class := range programs {
+		for rung := range programs[class] {
+			k := &s.Classes[class]
+			if rung > 0 {
+				k = &s.Classes[s.classIndex(k.Alternatives[rung-1])]
+			}
+			out[class] = append(out[class], of(k))
+		}
+	}
+	return out
 }
