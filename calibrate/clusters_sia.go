@@ -9,15 +9,16 @@ import (
 	"orrery/workloads/training"
 )
 
-// siaSystems are the machines of Sia by their device, and siaSetups its networks. BERT ran in 32 bits, and the image
-// networks on V100 beyond the peak of 32-bit units, so that these were of mixed precision.
+// siaSystems are the machines of Sia by their device, and siaSetups its networks. What a sample adds to a step
+// tells in which format they ran: BERT and CIFAR-10 at the rate of 32-bit units, or of TF32 on A100;
+// ResNet-50 beyond that on V100, in mixed precision; DeepSpeech2 as 32-bit units do, even on A100.
 var (
 	siaSystems = map[string]string{"rtx_2080ti": "sia-rtx", "a100_sxm_40g": "sia-dgx", "t4": "sia-aws", "quadro_rtx6000": "sia-quad", "v100_sxm_32g": "sia-azure"}
 	siaSetups  = map[string]training.Setup{
 		"bert":        {Network: "bert_base", Precision: training.TF32, Optimiser: training.Adam},
 		"imagenet":    {Network: "resnet50", Precision: training.AMP, Optimiser: training.SGD},
-		"cifar10":     {Network: "resnet18_cifar", Precision: training.AMP, Optimiser: training.SGD},
-		"deepspeech2": {Network: "deepspeech2", Precision: training.AMP, Optimiser: training.SGD},
+		"cifar10":     {Network: "resnet18_cifar", Precision: training.TF32, Optimiser: training.SGD},
+		"deepspeech2": {Network: "deepspeech2", Precision: training.FP32, Optimiser: training.SGD},
 		"ncf":         {Network: "ncf_1m", Precision: training.FP32, Optimiser: training.Adam},
 	}
 )

@@ -17,10 +17,15 @@ import (
 // written and not compared: limits below are what is held.
 func writeTable(t *testing.T, name, table string) {
 	t.Helper()
+	writeTableOf(t, "../docs/training-clusters.md", name, table)
+}
+
+// writeTableOf is writeTable for any file.
+func writeTableOf(t *testing.T, file, name, table string) {
+	t.Helper()
 	if !*updateDiffusion {
 		return
 	}
-	const file = "../docs/training-clusters.md"
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +38,18 @@ func writeTable(t *testing.T, name, table string) {
 	text := head + "<!-- " + name + " -->\n" + table + "<!-- end -->" + tail
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// compareTableOf fails unless the table stands in the file as it is.
+func compareTableOf(t *testing.T, file, name, table string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(data), "<!-- "+name+" -->\n"+table+"<!-- end -->") {
+		t.Errorf("%s has another table %q; go test ./calibrate -run Page -update writes it", file, name)
 	}
 }
 

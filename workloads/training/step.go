@@ -53,8 +53,9 @@ func (s Setup) Step(p *hwmodel.Profile, sys *System) (Step, error) {
 		return Step{}, err
 	}
 	// A host that cannot launch as fast as the device computes leaves gaps in which exchanges go on.
-	total := max(device+exposed, sys.Launch*float64(t.kernels)) + sys.Tensor*float64(n.Tensors())
-	exposed = max(0, min(exposed, total-device-sys.Tensor*float64(n.Tensors())))
+	host := sys.Input + sys.Tensor*float64(n.Tensors())
+	total := max(device+exposed, sys.Launch*float64(t.kernels)) + host
+	exposed = max(0, min(exposed, total-device-host))
 	return Step{
 		Forward: seconds(slower * t.forward), Backward: seconds(slower * t.backward), Optimise: seconds(slower * t.optimise),
 		Sync: seconds(sync), Exposed: seconds(exposed), Host: seconds(total - device - exposed), Total: seconds(total),
