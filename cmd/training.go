@@ -85,6 +85,13 @@ func trainOnce(ctx context.Context, t *scenarios.Training, record func(jobs.Reco
 	r := report.NewJobs(&out.Outcome, out.Types)
 	r.Name, r.Policy, r.Seed, r.Version = t.Name, t.Policy, t.Seed, scenarios.Version()
 	r.Flags = append(r.Flags, out.Flags...)
+	for _, l := range out.Losses {
+		for i := range r.Kinds {
+			if k := &r.Kinds[i]; k.Name == l.Name {
+				k.LossPlanned, k.LossRan, k.LossReplanned = report.Number(l.Planned), report.Number(l.Ran), report.Number(l.Replanned)
+			}
+		}
+	}
 	for i := range r.Types {
 		r.Types[i].Lent = out.Lent[i] / 3600
 	}

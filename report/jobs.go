@@ -74,6 +74,11 @@ type JobKind struct {
 	Hours    float64 `json:"gpu_hours"`
 	Met      int     `json:"deadlines_met"`
 	Of       int     `json:"deadlines"`
+	// Losses at the end, of jobs with a schedule: as planned, as they ran, and with the rest of the
+	// schedule planned anew whenever the width changed.
+	LossPlanned   Number `json:"loss_planned"`
+	LossRan       Number `json:"loss_ran"`
+	LossReplanned Number `json:"loss_replanned"`
 }
 
 // JobType is a type of device.
@@ -111,7 +116,7 @@ func NewJobs(o *jobs.Outcome, types []share.Type) *Jobs {
 		r.Arrived++
 		k := kinds[j.Name]
 		if k == nil {
-			k = &JobKind{Name: j.Name}
+			k = &JobKind{Name: j.Name, LossPlanned: None, LossRan: None, LossReplanned: None}
 			kinds[j.Name] = k
 			order = append(order, j.Name)
 		}
@@ -229,6 +234,11 @@ func (r *Jobs) Text() string {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%.4g\t%s\t\n", k.Name, k.Finished, long(k.JCTMeanS), k.Hours, met)
 	}
 	t.Flush()
+	for _, k := range r.Kinds {
+		if k.LossRan.Exists() {
+			fmt.Fprintf(&b, "loss of %s: %.4g as planned, %.4g as it ran, %.4g with its schedule re-planned (noisy quadratic model)\n", k.Name, float64(k.LossPlanned), float64(k.LossRan), float64(k.LossReplanned))
+		}
+	}
 	for _, f := range r.Flags {
 		fmt.Fprintf(&b, "! %s\n", f)
 	}

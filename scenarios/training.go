@@ -14,6 +14,7 @@ import (
 	"orrery/cluster"
 	"orrery/cluster/jobs"
 	"orrery/hwmodel"
+	"orrery/policies/lrsched"
 	"orrery/policies/share"
 	"orrery/report"
 	"orrery/sim"
@@ -74,6 +75,9 @@ type TrainingJob struct {
 	// Critical is the batch, over all devices, in which a sample is worth half of one in a small
 	// batch. 0 (default): samples are always worth the same.
 	Critical float64 `toml:"critical"`
+	// Schedule of the learning rate, over the job's own progress; with one, and critical, the loss at
+	// its end is told. Default none.
+	Schedule string `toml:"schedule"`
 
 	Weight   float64  `toml:"weight"`    // default 1
 	Deadline Duration `toml:"deadline"`  // after its arrival, default 0s: none
@@ -302,6 +306,13 @@ func (c *checker) trainingJob(t *Training, i int) {
 	if !(j.Samples > 0 && j.Samples <= 1e18) {
 		c.fail("samples", "is %s; want how many to train on, above 0", floatText(j.Samples))
 	}
+	if j.Schedule != "" {
+		if _, err := lrsched.Load(j.Schedule); err != nil {
+			c.wrap("schedule", err)
+		} else if j.Critical == 0 {
+			c.fail("critical", "is not known; want the critical batch of a job with a schedule")
+		}
+	}
 	if !(j.Spread > 0 && j.Spread <= 1) {
 		c.fail("spread", "is %s; want a share of the speed, above 0 up to 1", floatText(j.Spread))
 	}
@@ -372,6 +383,7 @@ type TrainingRun struct {
 	Serving *report.Result // of the fleet, nil without one
 	Lent    []float64      // device-seconds that the fleet held, by type
 	Held    []FleetHolds   // over time
+	Losses  []KindLoss     // of jobs with a schedule
 	Flags   []string
 }
 
@@ -413,7 +425,10 @@ func (t *Training) Run(ctx context.Context, record func(jobs.Record), progress f
 			cfg.Changes = append(cfg.Changes, jobs.Change{At: s.At, Type: at, Devices: t.Devices[at].Count - s.Devices})
 		}
 	}
-	out.Outcome, err = jobs.Run(ctx, cfg)
+	if out.Outcome, err = jobs.Run(ctx, cfg); err != nil {
+		return nil, err
+	}
+	out.Losses, err = t.Losses(&out.Outcome)
 	return out, err
 }
 
