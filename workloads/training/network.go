@@ -24,6 +24,7 @@ func Names() []string {
 	}
 	all = append(all, net.Others...)
 	all = append(all, decoderNames()...)
+	all = append(all, denoisers...)
 	slices.Sort(all)
 	return all
 }
@@ -32,6 +33,9 @@ func Names() []string {
 func LoadNetwork(name string) (Network, error) {
 	if d, ok, err := loadDecoder(name, 0); ok {
 		return d, err
+	}
+	if slices.Contains(denoisers, name) {
+		return loadDenoiser(name)
 	}
 	n, err := net.Load(name)
 	if err != nil {

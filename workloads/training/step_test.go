@@ -1,6 +1,7 @@
 package training
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,7 +88,11 @@ func TestBackwardDoesTwiceTheWork(t *testing.T) {
 		for i := range backward {
 			flops[1] += backward[i].FLOPs() * float64(max(backward[i].Count, 1))
 		}
-		if r := flops[1] / flops[0]; r < 1.85 || r > 2.05 {
+		most := 2.05
+		if slices.Contains(denoisers, name) {
+			most = 2.35 // fused attention computes its scores again
+		}
+		if r := flops[1] / flops[0]; r < 1.85 || r > most {
 			t.Errorf("%s: backward does %.3f times the work of forward", name, r)
 		}
 		if n.Tensors() < 2 || n.Kept(4) <= 0 {
