@@ -47,7 +47,11 @@ func (a *app) listCmd() *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			all, err := catalogue()
+			only := ""
+			if len(args) == 1 {
+				only = args[0]
+			}
+			all, err := catalogue(only)
 			if err != nil {
 				return err
 			}
@@ -92,8 +96,10 @@ func (a *app) showList(all []listing, asJSON bool) error {
 	return w.Flush()
 }
 
-// catalogue returns everything that has a name.
-func catalogue() ([]listing, error) {
+// catalogue returns everything that has a name, or, of what takes long to describe, what is
+// of one kind only.
+func catalogue(only string) ([]listing, error) {
+	want := func(kind string) bool { return only == "" || only == kind }
 	models := listing{Kind: "models", Key: "model.name"}
 	for _, name := range llm.Names() {
 		m, err := llm.Load(name)
@@ -120,6 +126,9 @@ func catalogue() ([]listing, error) {
 	}
 	shipped := listing{Kind: "scenarios", Key: "orrery run NAME"}
 	for _, name := range scenarios.Names() {
+		if !want(shipped.Kind) {
+			break
+		}
 		s, err := scenarios.Load(name)
 		if err != nil {
 			return nil, err
@@ -150,11 +159,11 @@ func catalogue() ([]listing, error) {
 		}
 		robots.Items = append(robots.Items, item{name, r.Description})
 	}
-	trained, err := trainingCatalogue()
+	trained, err := trainingCatalogue(want)
 	if err != nil {
 		return nil, err
 	}
-	images, err := diffusionCatalogue()
+	images, err := diffusionCatalogue(want)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 var diffusionKinds = []string{"pipelines", "networks", "samplers", "methods", "frameworks", "pool-policies", "spreads"}
 
 // diffusionCatalogue returns what image and video diffusion has names for.
-func diffusionCatalogue() ([]listing, error) {
+func diffusionCatalogue(want func(kind string) bool) ([]listing, error) {
 	pipelines := listing{Kind: "pipelines", Key: "class.pipeline, orrery memory NAME, orrery cost NAME"}
 	for _, name := range diffusion.PipelineNames() {
 		p, err := diffusion.LoadPipeline(name)
@@ -23,6 +23,9 @@ func diffusionCatalogue() ([]listing, error) {
 	}
 	networks := listing{Kind: "networks", Key: "of a pipeline"}
 	for _, name := range diffusion.Names() {
+		if !want(networks.Kind) {
+			break
+		}
 		text, err := describeNetwork(name)
 		if err != nil {
 			return nil, err

@@ -9,7 +9,7 @@ import (
 )
 
 // trainingCatalogue returns what has a name in questions about training.
-func trainingCatalogue() ([5]listing, error) {
+func trainingCatalogue(want func(kind string) bool) ([5]listing, error) {
 	budgets := listing{Kind: "budgets", Key: "orrery budget NAME"}
 	for _, name := range scenarios.Budgets() {
 		b, err := scenarios.LoadBudget(name)
@@ -20,6 +20,9 @@ func trainingCatalogue() ([5]listing, error) {
 	}
 	jobs := listing{Kind: "training", Key: "orrery run NAME"}
 	for _, name := range scenarios.Trainings() {
+		if !want(jobs.Kind) {
+			break
+		}
 		t, err := scenarios.LoadTraining(name)
 		if err != nil {
 			return [5]listing{}, err
@@ -32,6 +35,9 @@ func trainingCatalogue() ([5]listing, error) {
 	}
 	networks := listing{Kind: "trainable", Key: "network"}
 	for _, name := range training.Names() {
+		if !want(networks.Kind) {
+			break
+		}
 		n, err := training.LoadNetwork(name)
 		if err != nil {
 			return [5]listing{}, err
