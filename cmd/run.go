@@ -43,13 +43,8 @@ it was understood (scenario.toml), plots, and on request rows and a timeline.`,
   orrery run my.toml --seeds 5 --json | jq .latency.ttft.p99_s`,
 		Args: scenarioArgs(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			switch scenarios.Kind(args[0]) {
-			case "training":
-				return a.runTraining(c.Context(), args[0], &f)
-			case "robots":
-				return a.robots(c.Context(), args[0], &robotsFlags{sets: f.sets, out: f.out, force: f.force, json: f.json})
-			case "budget":
-				return a.budget(c.Context(), args[0], &budgetFlags{sets: f.sets, out: f.out, force: f.force, json: f.json})
+			if kind := scenarios.Kind(args[0]); kind != "" {
+				return a.runOther(c, kind, args[0], &f)
 			}
 			return a.run(c.Context(), args[0], &f)
 		},
@@ -60,6 +55,25 @@ it was understood (scenario.toml), plots, and on request rows and a timeline.`,
 	c.Flags().BoolVar(&f.calibration, "calibration", true, "repeat the run at the ends of the band in which its prices can be trusted")
 	c.Flags().Lookup("timeline").NoOptDefVal = wholeRun
 	return c
+}
+
+// runOther runs a scenario that is not of requests.
+func (a *app) runOther(c *cobra.Command, kind, name string, f *runFlags) error {
+	for _, flag := range []string{"seeds", "rows", "timeline", "calibration"} {
+		if c.Flags().Changed(flag) {
+			return inputErrorf("--%s is of scenarios of requests; want it left out for %s", flag, name)
+		}
+	}
+	if f.seedSet && kind != "budget" {
+		f.sets = append(f.sets, fmt.Sprintf("seed=%d", f.seed))
+	}
+	switch kind {
+	case "training":
+		return a.runTraining(c.Context(), name, f)
+	case "robots":
+		return a.robots(c.Context(), name, &robotsFlags{sets: f.sets, out: f.out, force: f.force, json: f.json})
+	}
+	return a.budget(c.Context(), name, &budgetFlags{sets: f.sets, out: f.out, force: f.force, json: f.json})
 }
 
 func (a *app) run(ctx context.Context, name string, f *runFlags) error {

@@ -25,7 +25,7 @@ type trainingOut struct {
 
 // runTraining runs a scenario of training jobs.
 func (a *app) runTraining(ctx context.Context, name string, f *runFlags) error {
-	t, err := loadTraining(name, &f.common)
+	t, err := scenarios.LoadTraining(name, f.sets...)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,9 @@ func Names() []string {
 // Load returns the scenario in a file, or the shipped one of a name, with overrides
 // as in traffic.rate=2.5 applied in order. Errors are of type [*Error].
 func Load(file string, sets ...string) (*Scenario, error) {
+	if kind := Kind(file); kind != "" {
+		return nil, &Error{File: file, Msg: "is about " + kindOf[kind] + "; want one of requests here"}
+	}
 	data, err := os.ReadFile(file)
 	if err == nil {
 		return Parse(file, data, sets...)

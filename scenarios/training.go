@@ -136,6 +136,13 @@ func SharePolicies() []Name {
 	return out
 }
 
+// kindOf says what scenarios of a kind are about, and what runs them.
+var kindOf = map[string]string{
+	trainingFolder: "training jobs (orrery run, orrery jobs)",
+	robotsFolder:   "robots (orrery run, orrery robots)",
+	budgetFolder:   "the budget of a training job (orrery budget)",
+}
+
 // Kind tells of what kind the scenario in a file, or the shipped one of a name, is: the
 // folder of its kind, or empty for one of requests.
 func Kind(file string) string {
