@@ -278,8 +278,11 @@ func ReadLossCurve(name string, r io.Reader, lr func(step int) float64, batch fu
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if err != nil {
+			return nil, csvError(name, err)
+		}
 		line, _ := in.FieldPos(0)
-		if err != nil || len(row) != len(head) {
+		if len(row) != len(head) {
 			return nil, fmt.Errorf("%s:%d: %d fields where the header has %d", name, line, len(row), len(head))
 		}
 		field := func(key string) (float64, error) {

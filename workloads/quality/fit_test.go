@@ -87,6 +87,7 @@ func TestLossCurvesAreRead(t *testing.T) {
 		"step,loss,lr\n1,2\n":           "a.csv:2: 2 fields where the header has 3",
 		"step,loss,lr,batch\n1,2,1,0\n": "a.csv:2: batch is 0",
 		"step,loss,lr\n":                "a.csv:2: no points",
+		"step,loss,lr\n\"1,2,1\n":       "a.csv:2: ",
 	} {
 		if _, err := ReadLossCurve("a.csv", strings.NewReader(text), nil, nil); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
@@ -96,6 +97,7 @@ func TestLossCurvesAreRead(t *testing.T) {
 
 func FuzzReadLossCurve(f *testing.F) {
 	f.Add("step,loss,lr\n1,2,1\n")
+	f.Add("step,loss\n\"") // a quote that nothing closes
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := ReadLossCurve("a.csv", strings.NewReader(text), nil, nil)
 		if err == nil && c.check() != nil {

@@ -16,6 +16,7 @@ import (
 // name the file and the line.
 func ReadNorms(name string, r io.Reader, steps int) ([]float64, error) {
 	in := csv.NewReader(r)
+	in.FieldsPerRecord = -1 // ours says what would be right
 	head, err := in.Read()
 	if err != nil {
 		return nil, fmt.Errorf("%s:1: no header; want a column norm, and step if not every step was logged", name)
@@ -31,8 +32,11 @@ func ReadNorms(name string, r io.Reader, steps int) ([]float64, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		line, _ := in.FieldPos(0)
 		if err != nil {
+			return nil, csvError(name, err)
+		}
+		line, _ := in.FieldPos(0)
+		if len(row) != len(head) {
 			return nil, fmt.Errorf("%s:%d: %d fields where the header has %d", name, line, len(row), len(head))
 		}
 		g, err := strconv.ParseFloat(row[at], 64)

@@ -46,3 +46,14 @@ func TestNormsThatMakeNoSenseAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func FuzzReadNorms(f *testing.F) {
+	f.Add("step,norm\n0,1\n10,2\n")
+	f.Add("norm\n1\n\"") // a quote that nothing closes
+	f.Fuzz(func(t *testing.T, text string) {
+		norms, err := ReadNorms("n.csv", strings.NewReader(text), 0)
+		if err == nil && len(norms) < 2 {
+			t.Errorf("%q is read as %d norms; want those of a run", text, len(norms))
+		}
+	})
+}
