@@ -16,6 +16,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"orrery/internal/names"
+	"orrery/workloads/diffusion/solver"
 )
 
 // schedule is a searched solver schedule, as USF (S3) finds them: the TOML form.
@@ -68,11 +69,15 @@ func loadSchedule(file string) (*Sampler, error) {
 }
 
 // ParseSchedule reads a solver schedule: TOML, or CSV with a line of column names, of which
-// time is the one that must be there. Errors name the file and the line.
+// time is the one that must be there; or a file with a version, as [solver.Encode] writes it. Errors
+// name the file and the line.
 func ParseSchedule(data []byte, file string) (*Sampler, error) {
 	parse := parseScheduleTOML
-	if filepath.Ext(file) == ".csv" {
+	switch {
+	case filepath.Ext(file) == ".csv":
 		parse = parseScheduleCSV
+	case solver.Versioned(data):
+		return parseSolverSchedule(data, file)
 	}
 	s, err := parse(data, file)
 	if err != nil {
@@ -88,10 +93,40 @@ func ParseSchedule(data []byte, file string) (*Sampler, error) {
 	if err != nil {
 		return nil, err
 	}
+	return fixedSteps(file, s.Family, steps), nil
+}
+
+// parseSolverSchedule reads a schedule that was searched, or written by the solvers themselves.
+func parseSolverSchedule(data []byte, file string) (*Sampler, error) {
+	s, err := solver.Parse(data, file)
+	if err != nil {
+		return nil, err
+	}
+	steps := make([]SolverStep, len(s.Steps))
+	for i, own := range s.Steps {
+		steps[i] = SolverStep{Time: solver.Discrete(s.Times[i]), Evaluations: 1, Order: own.Order}
+		if i == 0 {
+			if s.First != solver.Asked {
+				steps[i].Evaluations = 0
+			}
+			continue
+		}
+		switch s.Steps[i-1].Corrector { // of the step that ends here
+		case solver.Pseudo:
+			steps[i].Corrector = true
+		case solver.Evaluated:
+			steps[i].Corrector, steps[i].Evaluations = true, 2
+		}
+	}
+	return fixedSteps(file, FamilyDiffusion, steps), nil
+}
+
+// fixedSteps is the sampler that has these steps and no other number of them.
+func fixedSteps(file, family string, steps []SolverStep) *Sampler {
 	return &Sampler{
 		Name: file, What: fmt.Sprintf("schedule of %d steps, %d evaluations", len(steps), Evaluations(steps)),
-		Family: s.Family, StepsOf: []int{len(steps)}, steps: func(int) []SolverStep { return slices.Clone(steps) },
-	}, nil
+		Family: family, StepsOf: []int{len(steps)}, steps: func(int) []SolverStep { return slices.Clone(steps) },
+	}
 }
 
 func parseScheduleTOML(data []byte, file string) (*schedule, error) {

@@ -21,6 +21,30 @@ func Noise(t float64) (alpha, sigma float64) {
 	return math.Exp(l), math.Sqrt(-math.Expm1(2 * l))
 }
 
+// Ends of the trajectories that are sampled: noise at 1, data at 1e-3, below which the log of the
+// signal-to-noise ratio runs away.
+const (
+	NoiseTime = 1
+	DataTime  = 1e-3
+)
+
+// LogSNR returns log(alpha/sigma) at t, half the log of the signal-to-noise ratio. It falls with t.
+func LogSNR(t float64) float64 {
+	l := -t*t*(beta1-beta0)/4 - t*beta0/2
+	return l - math.Log(-math.Expm1(2*l))/2
+}
+
+// TimeOf is the inverse of LogSNR: the root of the quadratic log alpha(t), where log alpha is
+// -log(1+exp(-2 lambda))/2.
+func TimeOf(lambda float64) float64 {
+	l := math.Log1p(math.Exp(-2*lambda)) / 2 // -log alpha
+	if -2*lambda > 700 {
+		l = -lambda // the exponential would overflow
+	}
+	const a, b = (beta1 - beta0) / 4, beta0 / 2.0
+	return 2 * l / (b + math.Sqrt(b*b+4*a*l))
+}
+
 // Component is one Gaussian of a mixture. Its covariance is Vectors diag(Values) Vectors'.
 type Component struct {
 	Weight  float64
@@ -74,6 +98,31 @@ func (m *Mixture) Shares(s *Scratch, x []float64, t float64) []float64 {
 		s.shares[k] /= sum
 	}
 	return s.shares
+}
+
+// LogDensity returns the log of the density at x and t.
+func (m *Mixture) LogDensity(x []float64, t float64) float64 {
+	alpha, sigma := Noise(t)
+	most, logs := math.Inf(-1), make([]float64, len(m.Components))
+	for k := range m.Components {
+		c := &m.Components[k]
+		l := math.Log(c.Weight) - float64(m.Dim())/2*math.Log(2*math.Pi)
+		for i, v := range c.Vectors {
+			p := 0.0
+			for j := range v {
+				p += v[j] * (x[j] - alpha*c.Mean[j])
+			}
+			variance := alpha*alpha*c.Values[i] + sigma*sigma
+			l -= p*p/variance/2 + math.Log(variance)/2
+		}
+		logs[k] = l
+		most = max(most, l)
+	}
+	sum := 0.0
+	for _, l := range logs {
+		sum += math.Exp(l - most)
+	}
+	return most + math.Log(sum)
 }
 
 // Eps writes the noise that a perfect network predicts at x and t: -sigma times the score.
