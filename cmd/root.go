@@ -54,10 +54,11 @@ func (a *app) note(format string, args ...any) {
 }
 
 // errInterrupted ends a command that has kept what it had, errNothing one that had
-// nothing yet.
+// nothing yet, and errJournal one that can go on.
 var (
 	errInterrupted = errors.New("interrupted; what was finished is kept, marked partial")
 	errNothing     = errors.New("interrupted before anything was finished; nothing is kept")
+	errJournal     = errors.New("interrupted; there are no results yet, and what was tried is in the journal")
 )
 
 // badInput is an error of the user's.
@@ -75,7 +76,7 @@ func (a *app) status(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errInterrupted), errors.Is(err, errNothing):
+	case errors.Is(err, errInterrupted), errors.Is(err, errNothing), errors.Is(err, errJournal):
 		fmt.Fprintln(a.err, "orrery:", err)
 		return exitInterrupted
 	case errors.As(err, &scenario), errors.As(err, &bad):
@@ -116,7 +117,7 @@ runs. A scenario file says what is served, on what, to whom; start with
 	verbs := []*cobra.Command{
 		a.runCmd(), a.compareCmd(), a.sweepCmd(), a.workerCmd(), a.capacityCmd(), a.fleetCmd(), a.planCmd(),
 		a.jobsCmd(), a.budgetCmd(), a.schedulesCmd(), a.learnCmd(), a.posttrainCmd(),
-		a.robotsCmd(), a.frontierCmd(), a.paperCmd(), a.memoryCmd(), a.costCmd(),
+		a.robotsCmd(), a.searchCmd(), a.frontierCmd(), a.paperCmd(), a.memoryCmd(), a.costCmd(),
 		a.calibrateCmd(), a.validateCmd(),
 		a.replayCmd(),
 		a.listCmd(), a.completionCmd(), a.versionCmd(),
