@@ -117,7 +117,7 @@ runs. A scenario file says what is served, on what, to whom; start with
 	verbs := []*cobra.Command{
 		a.runCmd(), a.compareCmd(), a.sweepCmd(), a.workerCmd(), a.capacityCmd(), a.fleetCmd(), a.planCmd(),
 		a.jobsCmd(), a.budgetCmd(), a.schedulesCmd(), a.learnCmd(), a.posttrainCmd(),
-		a.robotsCmd(), a.searchCmd(), a.frontierCmd(), a.paperCmd(), a.memoryCmd(), a.costCmd(),
+		a.robotsCmd(), a.refineCmd(), a.searchCmd(), a.frontierCmd(), a.paperCmd(), a.memoryCmd(), a.costCmd(),
 		a.calibrateCmd(), a.validateCmd(),
 		a.replayCmd(),
 		a.listCmd(), a.completionCmd(), a.versionCmd(),

@@ -137,24 +137,12 @@ func (t *trial) score(m *analytic.Mixture, ends []float64) (Score, error) {
 	if s.Frechet, err = frechet(ends, t.ends, dim); err != nil {
 		return s, err
 	}
-	a, b := occupancy(m, ends), occupancy(m, t.ends)
+	at := m.At(analytic.DataTime)
+	a, b := at.Occupancy(ends), at.Occupancy(t.ends)
 	for k := range a {
 		s.Astray += math.Abs(a[k]-b[k]) / 2
 	}
 	return s, nil
-}
-
-// occupancy returns the shares of rows that fall to each component.
-func occupancy(m *analytic.Mixture, rows []float64) []float64 {
-	out := make([]float64, len(m.Components))
-	var scratch analytic.Scratch
-	for at := 0; at < len(rows); at += m.Dim() {
-		shares := m.Shares(&scratch, rows[at:at+m.Dim()], analytic.DataTime)
-		for k, s := range shares {
-			out[k] += s * float64(m.Dim()) / float64(len(rows))
-		}
-	}
-	return out
 }
 
 func (b *Bed) String() string { return fmt.Sprintf("%s: %s", b.Name, b.What) }

@@ -16,7 +16,6 @@ type finalist struct {
 	solver, grid string  // of fixed ones
 	train, check float64 // RMSE
 	test         Score
-	err          error
 }
 
 func (f *finalist) String() string { return f.solver + " on " + f.grid }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -17,6 +19,7 @@ type predictor struct {
 	spread  float64
 	scale   float64 // length of the kernel
 	chol    mat.Cholesky
+	lower   mat.TriDense // its factor
 	weights mat.VecDense
 }
 
@@ -62,6 +65,7 @@ func fit(x [][]float64, y []float64) *predictor {
 	}
 	p.scale = bestScale
 	p.solve(squares, target)
+	p.chol.LTo(&p.lower)
 	return p
 }
 
@@ -141,15 +145,15 @@ func square(a, b []float64) float64 {
 
 // at returns the mean and the deviation of the target at x.
 func (p *predictor) at(x []float64) (mean, deviation float64) {
-	k := mat.NewVecDense(len(p.x), nil)
+	k := make([]float64, len(p.x))
 	x = p.inUnits(x)
+	mean = p.mean
 	for i, row := range p.x {
-		k.SetVec(i, math.Exp(-square(row, x)/(2*p.scale*p.scale)))
+		k[i] = math.Exp(-square(row, x) / (2 * p.scale * p.scale))
+		mean += p.spread * k[i] * p.weights.AtVec(i)
 	}
-	var v mat.VecDense
-	if p.chol.SolveVecTo(&v, k) != nil {
-		return p.mean, p.spread
-	}
-	variance := 1 + ridge - mat.Dot(k, &v)
-	return p.mean + p.spread*mat.Dot(k, &p.weights), p.spread * math.Sqrt(max(variance, 0))
+	// The variance is 1 + ridge - k' K^-1 k, and K = L L'.
+	v := blas64.Vector{N: len(k), Data: k, Inc: 1}
+	blas64.Trsv(blas.NoTrans, p.lower.RawTriangular(), v)
+	return mean, p.spread * math.Sqrt(max(1+ridge-blas64.Dot(v, v), 0))
 }

@@ -67,15 +67,7 @@ func (p *Prepared) Eps(dst, x []float64) {
 	scratch := make([]float64, n*d+n+d)
 	scores, logs, diff := scratch[:n*d], scratch[n*d:n*d+n], scratch[n*d+n:]
 	for at := 0; at < len(x); at += d {
-		most := math.Inf(-1)
-		for k := range n {
-			mean := p.means[k*d : (k+1)*d]
-			for j, v := range x[at : at+d] {
-				diff[j] = v - mean[j]
-			}
-			logs[k] = p.logs[k] - product(scores[k*d:(k+1)*d], p.precisions[k*d*d:(k+1)*d*d], diff)/2
-			most = max(most, logs[k])
-		}
+		most := p.densities(logs, scores, diff, x[at:at+d])
 		out, sum := dst[at:at+d], 0.0
 		clear(out)
 		for k, l := range logs {
@@ -92,6 +84,39 @@ func (p *Prepared) Eps(dst, x []float64) {
 			out[j] *= p.sigma / sum
 		}
 	}
+}
+
+// densities writes the log densities of the weighted components at x, and minus their gradients,
+// and returns the largest.
+func (p *Prepared) densities(logs, scores, diff, x []float64) float64 {
+	d, most := p.dim, math.Inf(-1)
+	for k := range logs {
+		mean := p.means[k*d : (k+1)*d]
+		for j, v := range x {
+			diff[j] = v - mean[j]
+		}
+		logs[k] = p.logs[k] - product(scores[k*d:(k+1)*d], p.precisions[k*d*d:(k+1)*d*d], diff)/2
+		most = max(most, logs[k])
+	}
+	return most
+}
+
+// Occupancy returns the posterior probabilities of the components, averaged over the rows of x.
+func (p *Prepared) Occupancy(x []float64) []float64 {
+	d, n := p.dim, len(p.logs)
+	scores, logs, diff := make([]float64, n*d), make([]float64, n), make([]float64, d)
+	out := make([]float64, n)
+	for at := 0; at < len(x); at += d {
+		most, sum := p.densities(logs, scores, diff, x[at:at+d]), 0.0
+		for k, l := range logs {
+			logs[k] = math.Exp(l - most)
+			sum += logs[k]
+		}
+		for k, share := range logs {
+			out[k] += share / sum * float64(d) / float64(len(x))
+		}
+	}
+	return out
 }
 
 // product writes the symmetric matrix a times v into dst and returns v'av. Four sums go on at a
