@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -145,7 +146,7 @@ schedules apart.`,
 		Example: `  orrery learn schedules
   orrery learn schedules vowel glass --optimiser adam --budgets 100,1000
   orrery learn schedules mine.csv --schedules linear,rex,cosine --runs 5`,
-		RunE: func(_ *cobra.Command, args []string) error { return a.learnSchedules(args, &f) },
+		RunE: func(c *cobra.Command, args []string) error { return a.learnSchedules(c.Context(), args, &f) },
 	}
 	f.add(c, 32, 3)
 	fs := c.Flags()
@@ -190,14 +191,17 @@ func (f *learnSchedulesFlags) suite(args []string) (*quality.Suite, error) {
 	return s, nil
 }
 
-func (a *app) learnSchedules(args []string, f *learnSchedulesFlags) error {
+func (a *app) learnSchedules(ctx context.Context, args []string, f *learnSchedulesFlags) error {
 	s, err := f.suite(args)
 	if err != nil {
 		return err
 	}
 	a.note("training %d classifiers", len(s.Tables)*len(s.Schedules)*len(s.Budgets)*len(s.Grid)*s.Runs)
-	found, err := s.Run()
-	if err != nil {
+	found, err := s.Run(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return errNothing
+	case err != nil:
 		return badInput{err}
 	}
 	answer := &learnSchedulesAnswer{Optimiser: f.optimiser, Runs: f.runs, Seed: f.seed, Schedules: found.Schedules,

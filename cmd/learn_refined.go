@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -63,7 +64,7 @@ devices are taken away or added.`,
 		Example: `  orrery learn refined
   orrery learn refined glass vehicle --optimiser adam --epochs 20 --decay 0
   orrery learn refined heart pima --steps 1500 --batch 64 --then 2 --at 0.6 --decay 1e-3 --replace --recordings 4 --runs 4`,
-		RunE: func(_ *cobra.Command, args []string) error { return a.learnRefined(args, &f) },
+		RunE: func(c *cobra.Command, args []string) error { return a.learnRefined(c.Context(), args, &f) },
 	}
 	f.add(c, 16, 8)
 	fs := c.Flags()
@@ -145,7 +146,7 @@ func octaves(from, to int) []float64 {
 	return out
 }
 
-func (a *app) learnRefined(args []string, f *learnRefinedFlags) error {
+func (a *app) learnRefined(ctx context.Context, args []string, f *learnRefinedFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -164,8 +165,11 @@ func (a *app) learnRefined(args []string, f *learnRefinedFlags) error {
 			return err
 		}
 		a.note("training on %s", d.Name)
-		v, err := t.Run()
-		if err != nil {
+		v, err := t.Run(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return errNothing
+		case err != nil:
 			return badInput{err}
 		}
 		answer.Tables = append(answer.Tables, newLearnVerdict(v, t.Steps))

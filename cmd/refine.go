@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -63,7 +64,7 @@ many go through the obstacle; and what each would cost with the networks of Traj
 			}
 			return nil
 		},
-		RunE: func(*cobra.Command, []string) error { return a.refine(&f) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.refine(c.Context(), &f) },
 	}
 	fs := c.Flags()
 	fs.IntVar(&f.Horizon, "horizon", f.Horizon, "points of a plan")
@@ -79,7 +80,7 @@ many go through the obstacle; and what each would cost with the networks of Traj
 	return c
 }
 
-func (a *app) refine(f *refineFlags) error {
+func (a *app) refine(ctx context.Context, f *refineFlags) error {
 	if err := f.Check(); err != nil {
 		return badInput{err}
 	}
@@ -87,8 +88,11 @@ func (a *app) refine(f *refineFlags) error {
 	if err != nil {
 		return err
 	}
-	ways, err := refine.Compare(f.Setting)
-	if err != nil {
+	ways, err := refine.Compare(ctx, f.Setting)
+	switch {
+	case ctx.Err() != nil:
+		return errNothing
+	case err != nil:
 		return badInput{err}
 	}
 	x := &refineAnswer{Horizon: f.Horizon, Starts: f.Starts, Memory: f.Memory, Level: f.Level, Seed: f.Seed, GPU: f.gpu, Framework: f.framework}

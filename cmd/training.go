@@ -126,11 +126,15 @@ func (d *devicesOver) record(r jobs.Record) {
 	}
 }
 
-// add makes a stair.
+// add makes a stair, one step for all that changes at an instant.
 func (d *devicesOver) add(at sim.Time, typ int, by float64) {
 	n, last := len(d.held[typ]), 0.0
 	if n > 0 {
 		last = d.held[typ][n-1]
+		if d.at[typ][n-1] == at.Seconds() {
+			d.held[typ][n-1] += by
+			return
+		}
 	}
 	d.at[typ] = append(d.at[typ], at.Seconds(), at.Seconds())
 	d.held[typ] = append(d.held[typ], last, last+by)

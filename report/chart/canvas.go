@@ -101,6 +101,10 @@ func (c *canvas) fill(points []point, colour drawing.Color) {
 	c.r.Fill()
 }
 
+// strokePoints is how much is stroked at a time in pixels: the rasteriser looks through all that
+// a stroke covers in a row, again for each crossing.
+const strokePoints = 200
+
 // stroke draws an open line.
 func (c *canvas) stroke(points []point, p pen) {
 	if len(points) < 2 {
@@ -110,7 +114,13 @@ func (c *canvas) stroke(points []point, p pen) {
 	c.r.SetStrokeColor(p.colour)
 	c.r.SetStrokeWidth(math.Round(p.width * c.scale))
 	switch {
+	case p.dash == nil && c.format == SVG:
+		c.path(points)
 	case p.dash == nil:
+		for ; len(points) > strokePoints; points = points[strokePoints-1:] {
+			c.path(points[:strokePoints])
+			c.r.Stroke()
+		}
 		c.path(points)
 	case c.format == SVG:
 		dash := make([]float64, len(p.dash))
@@ -122,7 +132,10 @@ func (c *canvas) stroke(points []point, p pen) {
 	default:
 		// go-chart's own dashes begin anew with each segment, so that a line of
 		// short ones has none.
-		for _, part := range dashed(points, p.dash) {
+		for i, part := range dashed(points, p.dash) {
+			if i%strokePoints == strokePoints-1 {
+				c.r.Stroke()
+			}
 			c.path(part)
 		}
 	}

@@ -50,9 +50,10 @@ func placeLabels(c *canvas, names []string, lines [][][]point, edges [][]point, 
 }
 
 // alongBackwards returns points along the parts of a line, the last first, every
-// 12 units.
+// 12 units, and no more than a plain line has: where a jagged one of great length has had no
+// place so far, it has none.
 func alongBackwards(parts [][]point) []point {
-	const every = 12.0
+	const every, most = 12.0, 250
 	last := parts[len(parts)-1]
 	out := []point{last[len(last)-1]}
 	due := every
@@ -61,10 +62,13 @@ func alongBackwards(parts [][]point) []point {
 		for j := len(part) - 1; j > 0; j-- {
 			a, b := part[j], part[j-1]
 			length := distance(a, b)
-			for length > 0 && due <= length {
+			for length > 0 && due <= length && len(out) < most {
 				t := due / length
 				out = append(out, point{a.x + t*(b.x-a.x), a.y + t*(b.y-a.y)})
 				due += every
+			}
+			if len(out) == most {
+				return out
 			}
 			due -= length
 		}

@@ -32,8 +32,11 @@ func (l Lines) Render(w io.Writer, f Format) error {
 	p := plane{
 		title: l.Title, subtitle: l.Subtitle, xLabel: l.X.Label, yLabel: l.Y.Label,
 		x: newScale(l.X, x, 10), y: newScale(l.Y, y, 5),
-		series: l.Series, xMarks: l.XMarks, yMarks: l.YMarks, some: some,
+		series: slices.Clone(l.Series), xMarks: l.XMarks, yMarks: l.YMarks, some: some,
 		width: l.Width, height: l.Height,
+	}
+	for i := range p.series {
+		p.series[i] = seen(p.series[i], p.x)
 	}
 	return p.render(w, f)
 }

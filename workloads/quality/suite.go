@@ -1,6 +1,7 @@
 package quality
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"runtime"
@@ -67,8 +68,8 @@ func (c *Comparison) Cell(table, budget, schedule int) Cell {
 }
 
 // Run trains everything, on as many cores as there are. The result does not depend on their
-// number.
-func (s *Suite) Run() (*Comparison, error) {
+// number. A context that ends ends it with the context's error.
+func (s *Suite) Run(ctx context.Context) (*Comparison, error) {
 	if len(s.Tables) == 0 || len(s.Schedules) == 0 || len(s.Grid) == 0 || len(s.Budgets) == 0 || s.Runs < 1 {
 		return nil, fmt.Errorf("a comparison of %d tables, %d schedules, %d peak rates, %d budgets and %d runs; want at least one of each", len(s.Tables), len(s.Schedules), len(s.Grid), len(s.Budgets), s.Runs)
 	}
@@ -90,7 +91,7 @@ func (s *Suite) Run() (*Comparison, error) {
 	}
 	err = inParallel(len(out.cells), func(i int) error {
 		budget, contender := s.Budgets[i%perTable/len(s.Schedules)], s.Schedules[i%len(s.Schedules)]
-		cell, err := s.tune(parts[i/perTable], budget, contender)
+		cell, err := s.tune(ctx, parts[i/perTable], budget, contender)
 		out.cells[i] = cell
 		return err
 	})
@@ -119,11 +120,14 @@ func (s *Suite) split() ([][]parts, error) {
 }
 
 // tune runs a schedule at every peak rate of the grid.
-func (s *Suite) tune(runs []parts, budget int, c Contender) (Cell, error) {
+func (s *Suite) tune(ctx context.Context, runs []parts, budget int, c Contender) (Cell, error) {
 	best := Cell{Loss: math.Inf(1), Error: 1}
 	for g, peak := range s.Grid {
 		loss, errs := 0.0, make([]float64, len(runs))
 		for r, p := range runs {
+			if err := ctx.Err(); err != nil {
+				return best, err
+			}
 			training := Training{Model: For(p.train, s.Hidden), Optimiser: s.Optimiser, Steps: budget,
 				Batch: func(int) int { return s.Batch }, Peak: peak, Schedule: c.Schedule, Seed: s.Seed + uint64(r)}
 			trained, err := training.Run(p.train)

@@ -74,7 +74,7 @@ func TestSchedulesOnRealTables(t *testing.T) {
 		optimiser Optimiser
 		grid      []float64
 	}{"SGD": {SGD(0.9), sgdRates}, "Adam": {Adam(), adamRates}} {
-		c, err := suite(t, s.optimiser, s.grid, []int{10, 50, 100, 250, 500, 1000}, "digits", "vehicle", "vowel", "satellite", "letter", "dna", "ionosphere", "glass").Run()
+		c, err := suite(t, s.optimiser, s.grid, []int{10, 50, 100, 250, 500, 1000}, "digits", "vehicle", "vowel", "satellite", "letter", "dna", "ionosphere", "glass").Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func testError(c *Comparison, name string) float64 {
 
 // A part of it in seconds: the order holds on three small tables.
 func TestSchedulesOnSmallTables(t *testing.T) {
-	c, err := suite(t, SGD(0.9), sgdRates, []int{50, 200}, "vowel", "vehicle", "glass").Run()
+	c, err := suite(t, SGD(0.9), sgdRates, []int{50, 200}, "vowel", "vehicle", "glass").Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,12 +119,12 @@ func TestSchedulesOnSmallTables(t *testing.T) {
 
 func TestSuiteIsTheSameOnAnyNumberOfCores(t *testing.T) {
 	s := suite(t, Adam(), adamRates[:2], []int{5, 20}, "iris", "wine")
-	many, err := s.Run()
+	many, err := s.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	one, err := s.Run()
+	one, err := s.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,20 +148,20 @@ func TestRanks(t *testing.T) {
 func TestSuiteRefusesNonsense(t *testing.T) {
 	s := suite(t, Adam(), adamRates, []int{5}, "iris")
 	s.Tables[0] = s.Tables[0].Subset([]int{0})
-	if _, err := s.Run(); err == nil {
+	if _, err := s.Run(t.Context()); err == nil {
 		t.Error("one sample is split")
 	}
 	s = suite(t, SGD(0), []float64{1e300}, []int{5}, "iris")
-	if _, err := s.Run(); err == nil {
+	if _, err := s.Run(t.Context()); err == nil {
 		t.Error("a suite that diverges at every rate has an answer")
 	}
 	s = suite(t, SGD(0), sgdRates, []int{5}, "iris")
 	s.Schedules[0].Schedule = &lrsched.Plateau{Factor: 0.5}
-	if _, err := s.Run(); err == nil {
+	if _, err := s.Run(t.Context()); err == nil {
 		t.Error("runs share a schedule that watches one of them")
 	}
 	s = suite(t, SGD(0), nil, []int{5}, "iris")
-	if _, err := s.Run(); err == nil {
+	if _, err := s.Run(t.Context()); err == nil {
 		t.Error("a suite without rates has an answer")
 	}
 }

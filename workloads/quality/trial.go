@@ -1,6 +1,7 @@
 package quality
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -78,7 +79,7 @@ const resolved = 1e-12
 const recording = 1000
 
 // Run carries the trial out.
-func (t *Trial) Run() (*Verdict, error) {
+func (t *Trial) Run(ctx context.Context) (*Verdict, error) {
 	if len(t.Schedules) == 0 || t.Recordings < 1 || t.Runs < 1 || len(t.Grid) == 0 {
 		return nil, fmt.Errorf("%s: a trial of %d schedules, %d rates, %d recordings and %d runs; want at least one of each", t.Table.Name, len(t.Schedules), len(t.Grid), t.Recordings, t.Runs)
 	}
@@ -88,7 +89,7 @@ func (t *Trial) Run() (*Verdict, error) {
 		return nil, err
 	}
 	for _, c := range t.Schedules {
-		o, err := t.tune(c, v.Least)
+		o, err := t.tune(ctx, c, v.Least)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +104,7 @@ func (t *Trial) Run() (*Verdict, error) {
 	if refined == nil {
 		return v, nil
 	}
-	o, err := t.tune(Contender{refinedName, refined}, v.Least)
+	o, err := t.tune(ctx, Contender{refinedName, refined}, v.Least)
 	v.Outcomes = append(v.Outcomes, o)
 	return v, err
 }
@@ -120,7 +121,7 @@ func (t *Trial) training(s Schedule, peak float64, seed uint64) *Training {
 }
 
 // tune judges a schedule at every peak rate and returns the best.
-func (t *Trial) tune(c Contender, least float64) (Outcome, error) {
+func (t *Trial) tune(ctx context.Context, c Contender, least float64) (Outcome, error) {
 	if _, watches := c.Schedule.(observer); watches {
 		return Outcome{}, fmt.Errorf("%s watches its run; want schedules that do not, as many runs share one", c.Name)
 	}
@@ -128,6 +129,9 @@ func (t *Trial) tune(c Contender, least float64) (Outcome, error) {
 	err := inParallel(len(t.Grid), func(i int) error {
 		losses, o := make([]float64, t.Runs), &tried[i]
 		for r := range losses {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			trained, err := t.training(c.Schedule, t.Grid[i], t.Seed+uint64(r)).Run(t.Table)
 			if err != nil {
 				return err

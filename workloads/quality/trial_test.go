@@ -46,7 +46,7 @@ func elastic(t testing.TB, table string, share float64, before, after int) *Tria
 // from their norms takes smaller steps there: less than 0.3 of linear's gap to the optimum.
 func TestRefinementWhereDevicesAreLost(t *testing.T) {
 	for _, name := range []string{"heart", "pima"} {
-		v, err := elastic(t, name, 0.6, 64, 2).Run()
+		v, err := elastic(t, name, 0.6, 64, 2).Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestRefinementIsRefusedWhereNormsVanish(t *testing.T) {
 		for _, adam := range []bool{false, true} {
 			trial := epochs(t, name, adam)
 			trial.Runs = 1
-			v, err := trial.Run()
+			v, err := trial.Run(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,7 +109,7 @@ func TestRefinementOnOrdinaryProblems(t *testing.T) {
 	for _, adam := range []bool{false, true} {
 		sum, n, points := 0.0, 0.0, 0.0
 		for _, name := range []string{"dna", "glass", "heart", "iris", "pima", "sonar", "vehicle", "vowel", "wine"} {
-			v, err := epochs(t, name, adam).Run()
+			v, err := epochs(t, name, adam).Run(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,12 +132,12 @@ func TestRefinementOnOrdinaryProblems(t *testing.T) {
 func TestTrialRefusesNonsense(t *testing.T) {
 	trial := epochs(t, "iris", false)
 	trial.Grid = nil
-	if _, err := trial.Run(); err == nil {
+	if _, err := trial.Run(t.Context()); err == nil {
 		t.Error("a trial without rates runs")
 	}
 	trial = epochs(t, "iris", false)
 	trial.Grid = []float64{1e300}
-	if _, err := trial.Run(); err == nil {
+	if _, err := trial.Run(t.Context()); err == nil {
 		t.Error("a trial that diverges at every rate runs")
 	}
 }

@@ -1,6 +1,7 @@
 package refine
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -58,8 +59,8 @@ func (s Setting) Check() error {
 
 // Compare makes plans from the same starts in four ways, a guess, the guess refined in a few steps, a
 // few steps from noise, and many, and draws walks of the model itself, the last of the answer. All steps
-// are those of DPM-Solver++ 2M on a quadratic grid.
-func Compare(s Setting) ([]Way, error) {
+// are those of DPM-Solver++ 2M on a quadratic grid. A context that ends ends it with its error.
+func Compare(ctx context.Context, s Setting) ([]Way, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
@@ -75,6 +76,9 @@ func Compare(s Setting) ([]Way, error) {
 		{Name: "drawn from the model", RMSE: math.NaN()},
 	}}
 	for range s.Starts {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if err := c.start(); err != nil {
 			return nil, err
 		}

@@ -14,7 +14,7 @@ func TestRefinedGuessesLoseLess(t *testing.T) {
 	for _, seed := range []uint64{1, 2} {
 		s := Usual
 		s.Seed = seed
-		ways, err := Compare(s)
+		ways, err := Compare(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 	} {
 		s := Usual
 		change(&s)
-		if _, err := Compare(s); err == nil {
+		if _, err := Compare(t.Context(), s); err == nil {
 			t.Errorf("%+v is compared", s)
 		}
 	}
