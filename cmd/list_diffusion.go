@@ -6,10 +6,11 @@ import (
 	"orrery/hwmodel"
 	"orrery/scenarios"
 	"orrery/workloads/diffusion"
+	"orrery/workloads/diffusion/solver"
 )
 
 // diffusionKinds are the kinds of listing that image and video diffusion has.
-var diffusionKinds = []string{"pipelines", "networks", "samplers", "methods", "frameworks", "pool-policies", "spreads"}
+var diffusionKinds = []string{"pipelines", "networks", "samplers", "methods", "frameworks", "pool-policies", "spreads", "solvers", "grids"}
 
 // diffusionCatalogue returns what image and video diffusion has names for.
 func diffusionCatalogue(want func(kind string) bool) ([]listing, error) {
@@ -48,8 +49,16 @@ func diffusionCatalogue(want func(kind string) bool) ([]listing, error) {
 		}
 		frameworks.Items = append(frameworks.Items, item{name, f.Note})
 	}
+	fixed := listing{Kind: "solvers", Key: "that orrery search solver starts from and compares with"}
+	for _, f := range solver.Solvers() {
+		fixed.Items = append(fixed.Items, item{f.Name, f.What})
+	}
+	grids := listing{Kind: "grids", Key: "on which solvers take their steps"}
+	for _, g := range solver.Grids() {
+		grids.Items = append(grids.Items, item{g.Name, g.What})
+	}
 	return []listing{
-		pipelines, networks, samplers, methods, frameworks,
+		pipelines, networks, samplers, methods, frameworks, fixed, grids,
 		named("pool-policies", "pool.policy", scenarios.DenoisePolicies()),
 		named("spreads", "fleet.spread", scenarios.Spreads()),
 	}, nil
