@@ -114,9 +114,8 @@ func (t *trial) rmse(ends []float64, dim int) float64 {
 	return math.Sqrt(sum / float64(len(ends)/dim))
 }
 
-// score judges ends in every way.
-func (t *trial) score(m *analytic.Mixture, ends []float64) (Score, error) {
-	dim := m.Dim()
+// trimmed is rmse without the worst hundredth of the points.
+func (t *trial) trimmed(ends []float64, dim int) float64 {
 	var squares []float64
 	for at := 0; at < len(ends); at += dim {
 		sum := 0.0
@@ -127,14 +126,21 @@ func (t *trial) score(m *analytic.Mixture, ends []float64) (Score, error) {
 		squares = append(squares, sum)
 	}
 	slices.Sort(squares)
-	s := Score{RMSE: t.rmse(ends, dim)}
-	kept := squares[:len(squares)-len(squares)/100]
+	kept, sum := squares[:len(squares)-len(squares)/100], 0.0
 	for _, q := range kept {
-		s.Trimmed += q
+		sum += q
 	}
-	s.Trimmed = math.Sqrt(s.Trimmed / float64(len(kept)))
+	if math.IsNaN(sum) {
+		return math.Inf(1)
+	}
+	return math.Sqrt(sum / float64(len(kept)))
+}
+
+// score judges ends in every way.
+func (t *trial) score(m *analytic.Mixture, ends []float64) (Score, error) {
+	s := Score{RMSE: t.rmse(ends, m.Dim()), Trimmed: t.trimmed(ends, m.Dim())}
 	var err error
-	if s.Frechet, err = frechet(ends, t.ends, dim); err != nil {
+	if s.Frechet, err = frechet(ends, t.ends, m.Dim()); err != nil {
 		return s, err
 	}
 	at := m.At(analytic.DataTime)

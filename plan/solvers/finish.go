@@ -14,7 +14,9 @@ import (
 type finalist struct {
 	schedule     *solver.Schedule
 	solver, grid string  // of fixed ones
-	train, check float64 // RMSE
+	train        float64 // RMSE
+	check        float64
+	trimmed      float64 // of check, without the worst hundredth
 	test         Score
 }
 
@@ -36,7 +38,7 @@ func (r *search) finish(ctx context.Context) (*Result, error) {
 	}
 	all := slices.Concat(found, fixed)
 	err := r.again(ctx, streamCheck, checkRows, all, func(f *finalist, t *trial, ends []float64) error {
-		f.check = t.rmse(ends, r.Bed.Model.Dim())
+		f.check, f.trimmed = t.rmse(ends, r.Bed.Model.Dim()), t.trimmed(ends, r.Bed.Model.Dim())
 		return nil
 	})
 	if err != nil {
@@ -44,8 +46,10 @@ func (r *search) finish(ctx context.Context) (*Result, error) {
 	}
 	byCheck := func(a, b *finalist) int { return cmp.Compare(a.check, b.check) }
 	winner, rival := slices.MinFunc(found, byCheck), slices.MinFunc(fixed, byCheck)
+	steady := slices.MinFunc(fixed, func(a, b *finalist) int { return cmp.Compare(a.trimmed, b.trimmed) })
 	out := &r.result
-	if rival.check <= winner.check {
+	// One point that goes to another class can decide an RMSE, so that must be won without such too.
+	if rival.check <= winner.check || steady.trimmed <= winner.trimmed {
 		winner, out.FellBack = rival, rival.String()
 		winner.train, err = r.rmse(rival.schedule, r.train)
 		if err != nil {
