@@ -23,7 +23,7 @@ func TestSingleSteps(t *testing.T) {
 		name string
 		rows int
 		most float64
-	}{{"sia", 200, 0.12}, {"lambda", 220, 0.27}, {"gavel", 20, 0.11}} {
+	}{{"sia", 200, 0.12}, {"lambda", 220, 0.25}, {"gavel", 20, 0.11}} {
 		var own []Whole
 		for i := range wholes {
 			if strings.HasPrefix(wholes[i].Set, source.name) {

@@ -90,15 +90,51 @@ func gnmt() *Net {
 		push(recurrent{length, width, width, 4, 1}, drop, add(length*width))
 	}
 	push(embedding{0, length, width}, drop, recurrent{length, width, width, 4, 1})
-	push(linear{length, width, width}, linear{length, width, width}, attention{1, width, length})
+	push(linear{length, width, width}, linear{length, width, width}, additiveAttention{width, length})
 	for i := range 3 {
 		push(recurrent{length, 2 * width, width, 4, 1}, drop)
 		if i > 0 {
 			push(add(length * width))
 		}
 	}
-	push(linear{length, width, words}, bias(length*words), pointwise{"exp", length * words, 2, 1, 2, 1})
+	push(linear{length, width, words}, bias(length*words), smoothedLoss(length*words))
 	return &n
+}
+
+// smoothedLoss is cross entropy with smoothed labels: log softmax, a look-up of the answers, and
+// the mean of all; backwards a zeroed tensor for the look-up, the mean's gradient added to it, and
+// the softmax's.
+func smoothedLoss(elems int) pointwise { return pointwise{"exp", elems, 2, 1, 3, 3} }
+
+// additiveAttention is Bahdanau's: every query and every key are added, in all their dimensions, and
+// a vector is multiplied with the hyperbolic tangent of that. As GNMT's PyTorch code normalises
+// it, a bias is added in a pass of its own.
+type additiveAttention struct{ dim, length int }
+
+func (a additiveAttention) params() int64 { return 2 * int64(a.dim) }
+
+func (a additiveAttention) forward(l *list) {
+	b, n, d := l.batch, float64(a.length), float64(a.dim)
+	pairs := b * n * n * d
+	l.stream("add", pairs, 0, 1) // of all pairs; what is read is smaller by the length
+	l.stream("add", pairs, 1, 1)
+	l.stream("exp", pairs, 1, 1)
+	l.stream("add", pairs, 1, 0) // the product with the vector
+	l.add("rownorm", "softmax", b*n, n)
+	l.add("gemm", "", b, n, d, n)
+}
+
+func (a additiveAttention) backward(l *list) {
+	b, n, d := l.batch, float64(a.length), float64(a.dim)
+	pairs := b * n * n * d
+	l.add("gemm", "", b, n, n, d)
+	l.add("gemm", "", b, n, d, n)
+	l.stream("mul", pairs, 0, 1) // each pair's gradient times the vector
+	l.stream("add", pairs, 1, 0) // the vector's own gradient
+	l.stream("mul", pairs, 2, 1) // through the tangent
+	l.stream("add", pairs, 1, 0) // sums for the bias, the queries and the keys
+	l.stream("add", pairs, 1, 0)
+	l.stream("add", pairs, 1, 0)
 }
 
 // transformerLayer is one layer of self-attention, or of attention over another sequence as
